@@ -1,0 +1,1 @@
+"""When, from where, how often: everything that is written or started."""

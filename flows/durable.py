@@ -1,0 +1,56 @@
+"""Write files so that they are whole or not there at all, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nhwc.validators.errors import MachineError
+
+
+def write_durably(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, bring it to the disk, and only then give it its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    write(unfinished)
+    _sync(unfinished)
+    move_durably(unfinished, path)
+
+
+def move_durably(old: Path, new: Path) -> None:
+    """Rename in one atomic step, and bring the folders that changed to the disk."""
+    old.replace(new)
+    _sync(new.parent)
+    if old.parent != new.parent:
+        _sync(old.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process alone; a killed process lets go by itself.
+
+    Raises MachineError where another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MachineError(
+                f"{folder}: another run is writing this dataset: wait for it, then run this again"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,260 @@
+"""The main job: a folder of images becomes a published version.
+
+    discover -> hash -> (probe -> decode -> convert -> resize -> store) for each chunk -> judge -> publish
+
+Every step is a plain function; `step` decides whether it runs as a Prefect task or just runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, Protocol, TypeVar
+
+import polars as pl
+import yaml
+
+from nhwc.flows.durable import locked
+from nhwc.flows.publish import (
+    FIRST,
+    STAGING,
+    Draft,
+    adopt_shards,
+    latest_version,
+    next_number,
+    publish,
+    tidy,
+    write_refused,
+)
+from nhwc.flows.recipe import Recipe, read_recipe
+from nhwc.flows.shards import Chunk, HashedEntry, entry_row, hash_entries, make_shard, plan_chunks, violation_row
+from nhwc.pipelines.sources.folder import Folder
+from nhwc.pipelines.sources.labels import Labelling, class_findings, class_names, label_entries, read_label_file
+from nhwc.pipelines.sources.protocol import Discovery, Entry, Source
+from nhwc.pipelines.version import Version
+from nhwc.validators.budget import check_budget
+from nhwc.validators.errors import DataError, MachineError
+from nhwc.validators.manifest import COLUMNS, check_manifest, frame
+from nhwc.validators.splits import assign_splits
+from nhwc.validators.verdict import Verdict
+from nhwc.validators.violation import Code, Violation
+
+Result = TypeVar("Result")
+
+
+class Step(Protocol):
+    """Runs a named piece of work and gives back what it gave."""
+
+    def __call__(self, name: str, work: Callable[[], Result]) -> Result:
+        """Run the work under that name; what it raises is raised."""
+        ...
+
+
+Progress = Callable[[str, int, int], None]
+"""Told the name of the work, how many more of its parts are done, and how many there are."""
+
+
+def run_now(name: str, work: Callable[[], Result]) -> Result:
+    """The step that just runs the work."""
+    return work()
+
+
+def no_progress(name: str, more: int, total: int) -> None:
+    """The progress that nobody sees."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingested:
+    """What an ingest came to.
+
+    Args:
+        outcome: published (a new version), unchanged (the latest version already says it), refused (over the budget).
+        version: the published or unchanged version; None where refused.
+        verdict: of the budget; its violations say why it was refused.
+        manifest: a row a discovered entry, also where refused.
+        findings: what is remarkable about the classes as a whole.
+        made: how many files were decoded in this run.
+        place: where the version, or the refused manifest, lies.
+    """
+
+    outcome: Literal["published", "unchanged", "refused"]
+    version: Version | None
+    verdict: Verdict
+    manifest: pl.DataFrame
+    findings: tuple[Violation, ...]
+    made: int
+    place: Path
+
+
+def ingest(recipe: str | Path | Recipe, *, direct: bool = False) -> Version:
+    """Ingest a recipe and return the version that it makes, or the latest one where nothing changed.
+
+    Args:
+        recipe: the path of a recipe, or a Recipe.
+        direct: run without Prefect, whose temporary server takes seconds to start. The same tree comes out.
+
+    Raises RecipeError for a wrong recipe, DataError where the data is over its budget (nothing is published then), and
+    MachineError where disk, network or Prefect's server fails.
+    """
+    asked = read_recipe(recipe)
+    if direct:
+        ingested = run_ingest(asked)
+    else:
+        from nhwc.flows.prefect_run import ingest_with_prefect  # noqa: PLC0415  starting Prefect takes seconds
+
+        ingested = ingest_with_prefect(asked)
+    if ingested.version is None:
+        raise DataError(ingested.verdict)
+    return ingested.version
+
+
+def run_ingest(recipe: Recipe, *, step: Step = run_now, progress: Progress = no_progress) -> Ingested:
+    """All the work of an ingest, one line a stage. Raises MachineError where the machine fails."""
+    source, labelling, dataset = Folder(root=recipe.source_path), _labelling(recipe), recipe.dataset_path
+    try:
+        with locked(dataset):
+            before = latest_version(dataset)
+            discovery = step("discover", source.discover)
+            entries = label_entries(discovery, labelling)
+            hashed = step("hash", partial(_hash, entries, source, progress))
+            known = _known_rows(hashed, before, recipe)
+            new = [one for one in hashed if one.violation is None and one.entry.sample_id not in known]
+            made = _make_chunks(plan_chunks(new, recipe.image), source, recipe, step, progress)
+            rows = [*_settled_rows(entries, hashed), *known.values()]
+            draft = _draft(recipe, discovery, labelling, entries, pl.concat([frame(rows), *made]), before)
+            return step("publish", partial(_judge_and_publish, draft, before, len(new)))
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or dataset}: {error.strerror or error}: mend it, then run the same again"
+        ) from error
+
+
+def _labelling(recipe: Recipe) -> Labelling:
+    """How the recipe's entries come to their labels and given splits."""
+    with_splits, file = recipe.splits.from_ == "file", recipe.label_file
+    return Labelling(
+        listed=None if file is None else read_label_file(file, with_splits=with_splits),
+        depth=recipe.labels.depth,
+        split_folders=recipe.splits.from_ == "folder",
+        split_listed=with_splits,
+        classes=recipe.labels.classes,
+    )
+
+
+def _hash(entries: Sequence[Entry], source: Source, progress: Progress) -> list[HashedEntry]:
+    candidates = [entry for entry in entries if entry.status == "candidate"]
+    return hash_entries(candidates, source, lambda more: progress("hash", more, len(candidates)))
+
+
+def _known_rows(hashed: Iterable[HashedEntry], before: Version | None, recipe: Recipe) -> dict[str, dict[str, object]]:
+    """The rows of the version before that still hold, by sample_id.
+
+    They do where bytes, label and image recipe are the same and the shard is there.
+    """
+    if before is None or before.fingerprint != recipe.image.fingerprint:
+        return {}
+    present = {name for name in before.kept["shard"].unique() if before.shard_path(name).is_file()}
+    old = {row["sample_id"]: row for row in before.manifest.filter(_decided_by_bytes()).iter_rows(named=True)}
+    known = {}
+    for one in hashed:
+        row = old.get(one.entry.sample_id)
+        if row is None or (row["sha256"], row["label"]) != (one.sha256, one.entry.label):
+            continue
+        if row["shard"] is None or row["shard"] in present:
+            known[one.entry.sample_id] = row | {"split": one.entry.split}
+    return known
+
+
+def _decided_by_bytes() -> pl.Expr:
+    """Rows that the same bytes and recipe bring about again: kept, or refused by a stage that saw the bytes."""
+    by_stage = pl.col("stage").is_in(["probe", "decode", "convert", "resize"]) & pl.col("sha256").is_not_null()
+    return (pl.col("status") == "kept") | (by_stage & (pl.col("code") != Code.CHANGED))
+
+
+def _settled_rows(entries: Iterable[Entry], hashed: Iterable[HashedEntry]) -> list[dict[str, object]]:
+    """Rows of what never reaches a decoder: skipped, quarantined by discovery, or not readable."""
+    rows = [entry_row(entry) for entry in entries if entry.status != "candidate"]
+    return rows + [entry_row(one.entry) | violation_row(one.violation) for one in hashed if one.violation is not None]
+
+
+def _make_chunks(
+    chunks: Sequence[Chunk], source: Source, recipe: Recipe, step: Step, progress: Progress
+) -> list[pl.DataFrame]:
+    """Each chunk's rows. Chunks follow one another; inside one, samples are worked on by all cores."""
+    total = sum(len(chunk.samples) for chunk in chunks)
+    staging, shards = recipe.dataset_path / STAGING, recipe.dataset_path / "shards"
+    staging.mkdir(exist_ok=True)
+    make = partial(make_shard, source=source, image=recipe.image, staging=staging, shards=shards)
+    rows = []
+    for number, chunk in enumerate(chunks, 1):
+        advance = partial(_advance, progress, total)
+        rows.append(step(f"decode {number} of {len(chunks)}", partial(make, chunk, advance=advance)))
+    return rows
+
+
+def _advance(progress: Progress, total: int, more: int) -> None:
+    progress("decode", more, total)
+
+
+def _draft(
+    recipe: Recipe,
+    discovery: Discovery,
+    labelling: Labelling,
+    entries: Sequence[Entry],
+    manifest: pl.DataFrame,
+    before: Version | None,
+) -> Draft:
+    """The manifest with label ids and splits, and what there is to say of the classes."""
+    classes = class_names(entries, labelling)
+    ids = pl.DataFrame(
+        {"label": classes, "label_id": range(len(classes))}, schema={"label": pl.String, "label_id": pl.Int32}
+    )
+    kept = pl.col("status") == "kept"
+    manifest = (
+        manifest.drop("label_id")
+        .join(ids, on="label", how="left")
+        .with_columns(split=_splits(recipe, manifest, before))
+    )
+    manifest = manifest.select(list(COLUMNS)).sort("path", "sample_id")
+    findings = class_findings(discovery, labelling, manifest.filter(kept)["label"].unique(), classes)
+    return Draft(manifest=manifest, classes=classes, findings=findings, recipe=recipe)
+
+
+def _splits(recipe: Recipe, manifest: pl.DataFrame, before: Version | None) -> pl.Series:
+    """The split of each row: as given, or by hash for what is kept. The same bytes always share a split."""
+    if recipe.splits.from_ != "hash":
+        return manifest["split"]
+    kept = manifest.filter(pl.col("status") == "kept")
+    settled = {}
+    if before is not None and yaml.safe_load(before.recipe_text)["splits"] == recipe.splits.model_dump(
+        mode="json", by_alias=True
+    ):
+        settled = dict(before.kept.select("sha256", "split").iter_rows())
+    groups = assign_splits(
+        kept.select("sha256", "label").iter_rows(), recipe.splits.fractions, seed=recipe.splits.seed, settled=settled
+    )
+    rows = manifest.select("status", "sha256").iter_rows()
+    return pl.Series(
+        "split", [groups[sha256] if status == "kept" else None for status, sha256 in rows], dtype=pl.String
+    )
+
+
+def _judge_and_publish(draft: Draft, before: Version | None, made: int) -> Ingested:
+    """Publish the draft if its budget allows and anything changed."""
+    check_manifest(draft.manifest).require()
+    checks, dataset = draft.recipe.checks, draft.recipe.dataset_path
+    verdict = check_budget(
+        draft.manifest, bad_fraction=checks.bad_fraction, bad_fraction_per_class=checks.bad_fraction_per_class
+    )
+    ingested = partial(Ingested, verdict=verdict, manifest=draft.manifest, findings=draft.findings, made=made)
+    if not verdict.passed:
+        return ingested(outcome="refused", version=None, place=write_refused(draft))
+    adopt_shards(draft)
+    number = next_number(draft, before)
+    version = before if before is not None and number is None else publish(draft, number or FIRST)
+    tidy(dataset)
+    return ingested(
+        outcome="unchanged" if number is None else "published", version=version, place=dataset / version.number
+    )

@@ -1,0 +1,86 @@
+"""The ingest as a Prefect flow: on the server that is configured, or on a temporary one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+for _name, _value in {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}.items():
+    os.environ.setdefault(_name, _value)  # Prefect reads these when it is imported; who set them keeps their value
+
+from prefect import flow, task  # noqa: E402
+from prefect.artifacts import create_markdown_artifact  # noqa: E402
+from prefect.cache_policies import NO_CACHE  # noqa: E402
+from prefect.client.schemas.objects import State  # noqa: E402
+from prefect.states import Completed, Failed  # noqa: E402
+
+from nhwc.flows.ingest import Ingested, Progress, no_progress, run_ingest  # noqa: E402
+from nhwc.flows.recipe import Recipe, read_recipe  # noqa: E402
+from nhwc.flows.summary import artifact_key, markdown, one_line  # noqa: E402
+from nhwc.validators.errors import MachineError, NhwcError  # noqa: E402
+
+_progress: ContextVar[Progress] = ContextVar("progress", default=no_progress)
+"""Who is told of the progress: no parameter of the flow, since Prefect stores those."""
+
+
+@flow(name="nhwc-ingest", validate_parameters=False, persist_result=False)
+def ingest_flow(recipe: Recipe | str) -> State[Any]:
+    """The flow that `nhwc ingest`, `nhwc.ingest` and a deployment run.
+
+    A run that may not publish is a failed flow run whose message says why; its state's data is the Ingested, or the
+    error that ended it.
+    """
+    try:
+        asked = read_recipe(recipe)
+        ingested = run_ingest(asked, step=run_as_task, progress=_progress.get())
+    except NhwcError as error:
+        return Failed(message=str(error), data=error)
+    said = one_line(ingested)
+    create_markdown_artifact(markdown(ingested, asked.dataset), key=artifact_key(asked.dataset), description=said)
+    return Failed(message=said, data=ingested) if ingested.version is None else Completed(message=said, data=ingested)
+
+
+def ingest_with_prefect(recipe: Recipe, *, progress: Progress = no_progress) -> Ingested:
+    """Run the flow here and now.
+
+    Raises what `run_ingest` raises, and MachineError where Prefect's server cannot be reached or started.
+    """
+    told = _progress.set(progress)
+    try:
+        came_to = ingest_flow(recipe, return_state=True).result(raise_on_failure=False)
+    except Exception as error:  # whatever Prefect's client raises where there is no server
+        raise MachineError(f"Prefect could not run the flow: {error}: mend PREFECT_API_URL, or use --direct") from error
+    finally:
+        _progress.reset(told)
+    if isinstance(came_to, Exception):
+        raise came_to
+    assert isinstance(came_to, Ingested)
+    return came_to
+
+
+def run_as_task(name: str, work: Callable[[], Any]) -> Any:
+    """The step that runs the work as a Prefect task.
+
+    The work takes no arguments, so Prefect has none to walk through and to hash: they can hold a million entries.
+    What it raises on purpose fails the task without Prefect printing a traceback, and is raised again here.
+    """
+
+    @task(name=name, cache_policy=NO_CACHE, persist_result=False)
+    def run() -> Any:
+        try:
+            return Completed(data=work())
+        except (NhwcError, OSError) as error:
+            return Failed(message=str(error), data=error)
+
+    came_to = run(return_state=True).result(raise_on_failure=False)
+    if isinstance(came_to, Exception):
+        raise came_to
+    return came_to

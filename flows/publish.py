@@ -1,0 +1,194 @@
+"""Publish a version: everything is complete on disk before `latest` names it, in one atomic step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import yaml
+
+from nhwc.flows.durable import move_durably, write_durably
+from nhwc.flows.recipe import Recipe
+from nhwc.pipelines.version import FORMAT, Version
+from nhwc.validators.violation import Violation
+
+STAGING = ".staging"
+REFUSED = "refused"
+FIRST = "1.0.0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """All that a version will say, not yet on disk.
+
+    Args:
+        manifest: a row a discovered entry, checked.
+        classes: class names in the order of their ids.
+        findings: what is remarkable about the classes as a whole.
+        recipe: what it was made by.
+    """
+
+    manifest: pl.DataFrame
+    classes: tuple[str, ...]
+    findings: tuple[Violation, ...]
+    recipe: Recipe
+
+    @property
+    def shards(self) -> list[str]:
+        """The names of the shards that its samples lie in."""
+        return self.manifest["shard"].drop_nulls().unique().sort().to_list()
+
+    @property
+    def contract_text(self) -> str:
+        """`contract.yaml`."""
+        image = self.recipe.image
+        plain = {
+            "format": FORMAT,
+            "image": image.contract.to_dict(),
+            "classes": list(self.classes),
+            "fingerprint": image.fingerprint,
+        }
+        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+
+
+def latest_version(dataset: Path) -> Version | None:
+    """The version that `latest` names, or None where nothing is published yet."""
+    return Version.open(dataset) if (dataset / "latest").is_file() else None
+
+
+def next_number(draft: Draft, before: Version | None) -> str | None:
+    """The number that the draft gets, or None where nothing changed.
+
+    As TensorFlow Datasets counts: major when existing samples change or go, minor when samples are added, patch when
+    the samples are the same and only what is said about them (quarantine, recipe) changed.
+    """
+    if before is None:
+        return FIRST
+    major, minor, patch = before.major_minor_patch
+    old, new = _samples(before.manifest), _samples(draft.manifest)
+    contract_changed = draft.contract_text != (before.folder / "contract.yaml").read_text()
+    if contract_changed or any(new.get(sample_id) != facts for sample_id, facts in old.items()):
+        return f"{major + 1}.0.0"
+    if len(new) > len(old):
+        return f"{major}.{minor + 1}.0"
+    if draft.manifest.equals(before.manifest) and draft.recipe.to_yaml() == before.recipe_text:
+        return None
+    return f"{major}.{minor}.{patch + 1}"
+
+
+def _samples(manifest: pl.DataFrame) -> dict[str, tuple[Any, ...]]:
+    """What a reader gets of each sample, by its id."""
+    kept = manifest.filter(pl.col("status") == "kept").select("sample_id", "pixel_hash", "label_id", "split")
+    return {row[0]: row[1:] for row in kept.iter_rows()}
+
+
+def adopt_shards(draft: Draft) -> None:
+    """Move the draft's shards that were made in this run, or in one before that was killed, to where readers look."""
+    dataset = draft.recipe.dataset_path
+    (dataset / "shards").mkdir(exist_ok=True)
+    for name in draft.shards:
+        staged = dataset / STAGING / f"{name}.arrow"
+        if staged.is_file():
+            move_durably(staged, dataset / "shards" / staged.name)
+
+
+def publish(draft: Draft, number: str) -> Version:
+    """Write the version and let `latest` name it. Killed anywhere, the next run ends in the same tree."""
+    dataset = draft.recipe.dataset_path
+    unfinished = dataset / STAGING / number
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shards = [f"../shards/{name}.arrow" for name in draft.shards]
+    _write_version(unfinished, draft, shards, before=latest_version(dataset))
+    target = dataset / number
+    if target.exists():  # a run was killed after this rename and before `latest` named it: nobody reads it
+        shutil.rmtree(target)
+    move_durably(unfinished, target)
+    write_durably(dataset / "latest", partial(_write_text, number + "\n"))
+    return Version(dataset=dataset, number=number)
+
+
+def tidy(dataset: Path) -> None:
+    """Remove what runs before left behind, once a run has come to its end."""
+    shutil.rmtree(dataset / STAGING, ignore_errors=True)
+    shutil.rmtree(dataset / REFUSED, ignore_errors=True)
+
+
+def write_refused(draft: Draft) -> Path:
+    """Keep the manifest of a run that may not publish where its user can look into it."""
+    path = draft.recipe.dataset_path / REFUSED / "manifest.parquet"
+    write_durably(path, draft.manifest.write_parquet)
+    return path
+
+
+def _write_version(folder: Path, draft: Draft, shards: Sequence[str], *, before: Version | None) -> None:
+    """All files of a version, `checksums` last: it lists the others and the shards, as `sha256sum -c` reads it."""
+    write_durably(folder / "manifest.parquet", draft.manifest.write_parquet)
+    texts = {
+        "recipe.yaml": draft.recipe.to_yaml(),
+        "contract.yaml": draft.contract_text,
+        "statistics.json": json.dumps(statistics(draft.manifest, draft.findings), indent=2, ensure_ascii=False) + "\n",
+    }
+    for name, text in texts.items():
+        write_durably(folder / name, partial(_write_text, text))
+    known = read_checksums(before.folder) if before else {}
+    dataset = draft.recipe.dataset_path
+    sums = {name: known.get(name) or sha256_of(dataset / name.removeprefix("../")) for name in shards}
+    sums |= {name: sha256_of(folder / name) for name in ("manifest.parquet", *texts)}
+    write_durably(
+        folder / "checksums", partial(_write_text, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
+    )
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def read_checksums(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file of a version and of its shards, by path relative to the version's folder."""
+    lines = (folder / "checksums").read_text(encoding="utf-8").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def statistics(manifest: pl.DataFrame, findings: Sequence[Violation]) -> dict[str, Any]:
+    """Counts by status, code, note, split and class; and each channel's mean and standard deviation, in float64."""
+    kept = manifest.filter(pl.col("status") == "kept")
+    splits = kept.group_by("split", "label").len().sort("split", "label")
+    by_split: dict[str, dict[str, int]] = {}
+    for split, label, count in splits.iter_rows():
+        by_split.setdefault(split, {})[label] = count
+    channels = {"all": _channels(kept)} | {name: _channels(kept.filter(pl.col("split") == name)) for name in by_split}
+    return {
+        "counts": {"discovered": manifest.height, **_counts(manifest["status"])},
+        "codes": _counts(manifest["code"].drop_nulls()),
+        "notes": _counts(kept["notes"].explode().drop_nulls()),
+        "splits": by_split,
+        "channels": channels,
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+def _counts(values: pl.Series) -> dict[str, int]:
+    return dict(sorted(values.value_counts().iter_rows()))
+
+
+def _channels(kept: pl.DataFrame) -> Mapping[str, list[float]]:
+    """Mean and standard deviation of each channel over all pixels; images are of one size, so each weighs the same.
+
+    The variance of a union is the mean of the variances plus the variance of the means.
+    """
+    means, stds = np.array(kept["channel_mean"].to_list()), np.array(kept["channel_std"].to_list())
+    return {"mean": means.mean(axis=0).tolist(), "std": np.sqrt((stds**2).mean(axis=0) + means.var(axis=0)).tolist()}

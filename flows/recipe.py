@@ -1,0 +1,249 @@
+"""The recipe: what the user asks for, read from YAML, every wrong key told at once."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Hashable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.validators.errors import RecipeError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    """A part of the recipe: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
+
+
+class SourceRecipe(_Part):
+    """Where the images are."""
+
+    kind: Literal["folder"] = "folder"
+    path: str
+
+
+class LabelRecipe(_Part):
+    """Where labels come from, and, if given, the only class names in the order of their ids."""
+
+    from_: Literal["folder", "file"] = Field("folder", alias="from")
+    file: str | None = None
+    depth: Annotated[int, Field(ge=1)] = 1
+    classes: tuple[str, ...] = ()
+
+    def contradictions(self) -> list[tuple[str, str]]:
+        """(key, what is wrong) for keys that contradict one another."""
+        problems = []
+        if self.from_ == "file" and self.file is None:
+            problems.append(
+                ("file", "missing, but from: file needs it: a CSV or Parquet file with columns path and label")
+            )
+        if self.from_ == "folder" and self.file is not None:
+            problems.append(
+                ("file", f"found {self.file!r}, but from: folder does not read it: set from: file, or leave it out")
+            )
+        if self.from_ == "file" and self.depth != 1:
+            problems.append(("depth", f"found {self.depth}, but from: file has no folders: leave it out"))
+        twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
+        if twice:
+            problems.append(("classes", f"found {', '.join(twice)} more than once, expected each class once"))
+        return problems
+
+
+class SplitRecipe(_Part):
+    """Shares made by hash, or splits given by folders or by the label file."""
+
+    from_: Literal["hash", "folder", "file"] = Field("hash", alias="from")
+    train: Fraction = 1
+    validation: Fraction = 0
+    test: Fraction = 0
+    seed: int = 0
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """The share of each split that is to have any."""
+        shares = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: share for name, share in shares.items() if share}
+
+    def contradictions(self) -> list[tuple[str, str]]:
+        """(key, what is wrong) for keys that contradict one another."""
+        if self.from_ != "hash" and (self.fractions != {"train": 1} or self.seed):
+            return [
+                (
+                    "from",
+                    f"found {self.from_} beside shares or a seed, which only splits made by hash have: leave one out",
+                )
+            ]
+        total = sum(self.fractions.values())
+        if abs(total - 1) > 1e-9:
+            shown = ", ".join(f"{name}: {share:g}" for name, share in self.fractions.items())
+            return [("", f"found {shown}, which add up to {total:g}, expected 1")]
+        return []
+
+
+class CheckRecipe(_Part):
+    """How much may be quarantined before nothing is published."""
+
+    bad_fraction: Fraction = 0.02
+    bad_fraction_per_class: Fraction = 0.1
+
+
+class PublishRecipe(_Part):
+    """Where versions go: <to>/<dataset>/<version>."""
+
+    to: str
+
+
+class Recipe(_Part):
+    """Everything that an ingest needs to know. Paths are relative to `base`, the folder of the recipe's file."""
+
+    dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+    source: SourceRecipe
+    image: ImageRecipe
+    labels: LabelRecipe = LabelRecipe()
+    splits: SplitRecipe = SplitRecipe()
+    checks: CheckRecipe = CheckRecipe()
+    publish: PublishRecipe
+    base: Path = Field(default=Path(), exclude=True)
+
+    @property
+    def source_path(self) -> Path:
+        """The folder of images."""
+        return self.base / self.source.path
+
+    @property
+    def label_file(self) -> Path | None:
+        """The CSV or Parquet file of labels, where labels come from one."""
+        return None if self.labels.file is None else self.base / self.labels.file
+
+    @property
+    def dataset_path(self) -> Path:
+        """The folder of the published dataset."""
+        return self.base / self.publish.to / self.dataset
+
+    def to_yaml(self) -> str:
+        """The whole recipe, defaults written out, paths as the user wrote them."""
+        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True)
+
+
+def read_recipe(source: str | Path | Recipe) -> Recipe:
+    """The recipe in a YAML file. Raises RecipeError with every wrong key, its value and what is allowed."""
+    if isinstance(source, Recipe):
+        return source
+    path = Path(source)
+    try:
+        plain = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(str(path), (f"cannot be read as YAML: {error}",)) from error
+    if not isinstance(plain, dict):
+        raise RecipeError(str(path), (f"found {type(plain).__name__}, expected keys: {_names(Recipe)}",))
+    return parse_recipe(plain, where=str(path), base=path.parent)
+
+
+def parse_recipe(plain: dict[str, Any], *, where: str = "recipe", base: Path = Path()) -> Recipe:
+    """The recipe that plain values describe; `where` names it in errors, `base` is what paths are relative to."""
+    problems = [_unknown(str(key), "", Recipe) for key in plain if key not in _keys(Recipe)]
+    parts: dict[str, Any] = {}
+    for name, info in Recipe.model_fields.items():
+        if name == "base":
+            continue
+        if name not in plain:
+            if info.is_required():
+                problems.append(f"{name}: missing, expected {_wanted(info.annotation)}")
+            continue
+        try:
+            annotated: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+            parts[name] = TypeAdapter(annotated).validate_json(json.dumps(plain[name], default=str), strict=True)
+        except ValidationError as error:
+            problems += [_told(detail, name, info.annotation) for detail in error.errors()]
+            continue
+        if hasattr(parts[name], "contradictions"):
+            problems += [f"{name}.{key}: {text}".replace(".:", ":") for key, text in parts[name].contradictions()]
+    problems += _between_parts(parts, base)
+    if problems:
+        raise RecipeError(where, tuple(problems))
+    return Recipe(**parts, base=base)
+
+
+def _between_parts(parts: dict[str, Any], base: Path) -> list[str]:
+    """What is wrong between parts, and paths that are not there."""
+    problems = []
+    source, labels, splits, publish = (parts.get(name) for name in ("source", "labels", "splits", "publish"))
+    if source and not (base / source.path).is_dir():
+        problems.append(f"source.path: found {source.path!r}, which is no folder, expected a folder of images")
+    if source and publish and (base / publish.to).resolve().is_relative_to((base / source.path).resolve()):
+        problems.append(
+            f"publish.to: found {publish.to!r}, which lies in source.path: nothing is ever written into the source"
+        )
+    if labels and labels.file and not (base / labels.file).is_file():
+        problems.append(f"labels.file: found {labels.file!r}, which is no file, expected a CSV or Parquet file")
+    if splits and splits.from_ == "file" and (labels or LabelRecipe()).from_ != "file":
+        problems.append("splits.from: found file, but labels come from folders: set labels: {from: file, file: ...}")
+    return problems
+
+
+_EXPECTED = {
+    "string_pattern_mismatch": "letters, digits, '.', '_' or '-', the first a letter, digit or '_'",
+    "string_type": "text: put it in quotes",
+    "int_type": "a whole number without quotes",
+}
+
+
+def _told(detail: Any, part: str, annotation: Any) -> str:
+    """One of pydantic's findings as `key: found ..., expected ...`."""
+    inner = [str(step) for step in detail["loc"]]
+    key = ".".join([part, *inner])
+    if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        owner = annotation
+        for step in inner[:-1]:
+            owner = _type_of(owner, step)
+        return _unknown(inner[-1], key.rpartition(".")[0] + ".", owner)
+    if detail["type"] in ("missing", "missing_argument"):
+        return f"{key}: missing"
+    expected = _EXPECTED.get(detail["type"]) or detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    return f"{key}: found {detail['input']!r}, expected {expected}"
+
+
+def _unknown(key: str, prefix: str, owner: Any) -> str:
+    allowed = _keys(owner)
+    near = difflib.get_close_matches(key, allowed, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{prefix}{key}: unknown key, {hint}expected one of {', '.join(allowed)}"
+
+
+def _keys(owner: Any) -> list[str]:
+    if is_dataclass(owner):
+        return [field.name for field in fields(owner)]
+    return [info.alias or name for name, info in owner.model_fields.items() if not info.exclude]
+
+
+def _type_of(owner: Any, key: str) -> Any:
+    """The type of one key of a part."""
+    return get_type_hints(owner)[key]
+
+
+def _names(owner: Any) -> str:
+    return ", ".join(_keys(owner))
+
+
+def _wanted(annotation: Any) -> str:
+    return "a name" if annotation is str else "keys " + _names(annotation)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A SafeLoader that refuses a key given twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for key in keys if keys.count(key) > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"key {twice[0]!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,187 @@
+"""Make shards: read, decode and check a chunk of files, and keep what passed as one Arrow file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from nhwc.flows.durable import write_durably
+from nhwc.flows.native_stderr import silenced_native_stderr
+from nhwc.pipelines.image import Prepared, image_stages, prepare
+from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.sources.protocol import Entry, Source
+from nhwc.pipelines.store import record_batch, samples_a_shard, shard_name
+from nhwc.validators.manifest import frame
+from nhwc.validators.violation import Code, Violation
+
+THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+MOST_CHUNKS = 150
+"""A flow gets no more tasks than this, since Prefect pays for each: beyond it, chunks hold more samples."""
+
+Advance = Callable[[int], None]
+"""Told how many more files are done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HashedEntry:
+    """A candidate with the SHA-256 of its file, or with why it cannot be read."""
+
+    entry: Entry
+    sha256: str | None = None
+    violation: Violation | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """So many candidates as make one shard, and the name that it will have."""
+
+    name: str
+    samples: tuple[HashedEntry, ...]
+
+
+def hash_entries(entries: Sequence[Entry], source: Source, advance: Advance) -> list[HashedEntry]:
+    """The SHA-256 of every candidate's file, in the entries' order."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        hashed = []
+        for one in pool.map(partial(_hash_entry, source=source), entries):
+            hashed.append(one)
+            advance(1)
+        return hashed
+
+
+def _hash_entry(entry: Entry, source: Source) -> HashedEntry:
+    try:
+        with source.location(entry).open("rb") as file:
+            return HashedEntry(entry=entry, sha256=hashlib.file_digest(file, "sha256").hexdigest())
+    except OSError as error:
+        return HashedEntry(entry=entry, violation=_unreadable(error))
+
+
+def plan_chunks(samples: Sequence[HashedEntry], image: ImageRecipe) -> list[Chunk]:
+    """The samples in order, cut where shards are full."""
+    size = max(samples_a_shard(image.contract), -(-len(samples) // MOST_CHUNKS))
+    chunks = []
+    for start in range(0, len(samples), size):
+        part = tuple(samples[start : start + size])
+        offered = ((one.entry.sample_id, one.sha256 or "", one.entry.label or "") for one in part)
+        chunks.append(Chunk(name=shard_name(offered, image.fingerprint), samples=part))
+    return chunks
+
+
+def make_shard(
+    chunk: Chunk, *, source: Source, image: ImageRecipe, staging: Path, shards: Path, advance: Advance
+) -> pl.DataFrame:
+    """The manifest's rows of a chunk; its shard lies in `staging` afterwards, or already in `shards`.
+
+    A chunk that an earlier run finished is not made again: its rows are written last, and read back here.
+    """
+    rows_file, shard_file = staging / f"{chunk.name}.parquet", staging / f"{chunk.name}.arrow"
+    if rows_file.is_file():
+        rows = pl.read_parquet(rows_file)
+        if rows["shard"].null_count() == rows.height or shard_file.is_file() or (shards / shard_file.name).is_file():
+            advance(len(chunk.samples))
+            return rows
+    images = np.empty((len(chunk.samples), *image.contract.sizes), image.dtype)
+    kept: list[dict[str, Any]] = []
+    rows_made: list[dict[str, Any]] = []
+    with silenced_native_stderr():
+        for sample, prepared in _prepared(chunk, source, image):
+            row = _row(sample, prepared)
+            if prepared.array is not None:
+                images[len(kept)] = prepared.array
+                row |= {"shard": chunk.name, "row": len(kept), **_pixel_facts(prepared.array)}
+                kept.append(row)
+            rows_made.append(row)
+            advance(1)
+    if kept:
+        labels, ids = [row["label"] for row in kept], [row["sample_id"] for row in kept]
+        batch = record_batch(images[: len(kept)], labels, ids, image.contract)
+        write_durably(shard_file, partial(_write_arrow, batch))
+    rows = frame(rows_made)
+    write_durably(rows_file, rows.write_parquet)
+    return rows
+
+
+def _prepared(chunk: Chunk, source: Source, image: ImageRecipe) -> Iterator[tuple[HashedEntry, Prepared]]:
+    """Each sample of the chunk after its stages, in order, several at a time."""
+    one = partial(_prepare_one, source=source, image=image, stages=image_stages(image))
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from zip(chunk.samples, pool.map(one, chunk.samples), strict=True)
+
+
+def _prepare_one(sample: HashedEntry, *, source: Source, image: ImageRecipe, stages: Any) -> Prepared:
+    try:
+        with source.location(sample.entry).open("rb") as file:
+            content = file.read(image.max_bytes + 1)  # one more than allowed is enough to refuse it
+    except OSError as error:
+        return Prepared(violations=(_unreadable(error),))
+    if len(content) <= image.max_bytes and hashlib.sha256(content).hexdigest() != sample.sha256:
+        changed = Violation(
+            code=Code.CHANGED, stage="probe", aspect="bytes", expected=f"sha256 {sample.sha256}", found="another"
+        )
+        return Prepared(violations=(changed,))
+    suffix = Path(sample.entry.name).suffix
+    return prepare(content, suffix=suffix, recipe=image, stages=stages, sample_id=sample.entry.sample_id)
+
+
+def _row(sample: HashedEntry, prepared: Prepared) -> dict[str, Any]:
+    """What the manifest says of one candidate, before it has a place in a shard."""
+    row = entry_row(sample.entry, sample.sha256)
+    if prepared.facts is not None:
+        row |= asdict(prepared.facts)
+    notes = [str(code) for code in (*sample.entry.notes, *prepared.notes)]
+    row |= {"decoder": prepared.decoder, "notes": notes}
+    return row | (violation_row(prepared.violations[0]) if prepared.violations else {"status": "kept"})
+
+
+def entry_row(entry: Entry, sha256: str | None = None) -> dict[str, Any]:
+    """The part of a row that discovery knows."""
+    row = {
+        "sample_id": entry.sample_id,
+        "path": entry.path,
+        "label": entry.label,
+        "split": entry.split,
+        "sha256": sha256,
+    }
+    if entry.violation is not None:
+        row |= violation_row(entry.violation) | {"status": entry.status}
+    return row
+
+
+def violation_row(violation: Violation) -> dict[str, Any]:
+    """The part of a row that says why it is quarantined."""
+    return {
+        "status": "quarantined", "code": str(violation.code), "stage": violation.stage, "aspect": violation.aspect,
+        "expected": violation.expected, "found": violation.found, "hint": violation.hint,
+    }  # fmt: skip
+
+
+def _pixel_facts(pixels: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Hash, and mean and standard deviation of each channel in float64, of one stored image."""
+    channels = [pixels[..., channel] for channel in range(pixels.shape[-1])]
+    return {
+        "pixel_hash": hashlib.sha256(pixels.tobytes()).hexdigest(),
+        "channel_mean": [float(channel.mean(dtype=np.float64)) for channel in channels],
+        "channel_std": [float(channel.std(dtype=np.float64)) for channel in channels],
+    }
+
+
+def _write_arrow(batch: pa.RecordBatch, path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write(batch)
+
+
+def _unreadable(error: OSError) -> Violation:
+    found = error.strerror or str(error)
+    return Violation(code=Code.UNREADABLE_FILE, stage="probe", aspect="bytes", expected="a readable file", found=found)

@@ -1,0 +1,78 @@
+"""Is a published version still what was published? Only checksums find rot: a decoder accepts most of it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from nhwc.flows.publish import read_checksums, sha256_of
+from nhwc.pipelines.store import open_shard
+from nhwc.pipelines.version import Version
+from nhwc.validators.verdict import Verdict
+from nhwc.validators.violation import Code, Violation
+
+
+def verify(dataset: str | Path, *, sample: int | None = None, seed: int = 0) -> Verdict:
+    """Hold every file of a version, every shard and every stored image against its published hash.
+
+    Args:
+        dataset: a dataset's folder (its latest version) or the folder of one version.
+        sample: look at the pixels of only so many images, drawn at random, and at no whole shard.
+        seed: of that draw.
+
+    Every damage found is a violation; those of pixels name the sample. Raises RecipeError where nothing is published.
+    """
+    version = Version.at(dataset)
+    violations = _damaged_files(version, with_shards=sample is None)
+    if any(violation.aspect in ("manifest.parquet", "checksums") for violation in violations):
+        return Verdict(violations=tuple(violations))  # its hashes cannot be trusted
+    kept = version.kept
+    if sample is not None and sample < kept.height:
+        drawn = np.random.default_rng(seed).choice(kept.height, size=sample, replace=False)
+        kept = kept[np.sort(drawn)]
+    for (name,), stored in kept.group_by("shard", maintain_order=True):
+        violations += _damaged_pixels(version.shard_path(str(name)), stored)
+    return Verdict(violations=tuple(violations), figures={"images": kept.height})
+
+
+def _damaged_files(version: Version, *, with_shards: bool) -> list[Violation]:
+    try:
+        sums = read_checksums(version.folder)
+    except (OSError, UnicodeDecodeError) as error:
+        return [_violation(Code.MISSING_PART, "checksums", expected="a list of hashes", found=str(error))]
+    violations = []
+    for name, digest in sums.items():
+        if not with_shards and name.startswith("../"):
+            continue
+        try:
+            found = sha256_of(version.folder / name)
+        except (OSError, ValueError) as error:
+            violations.append(_violation(Code.MISSING_PART, name, expected="the file", found=str(error)))
+            continue
+        if found != digest:
+            violations.append(_violation(Code.CHECKSUM, name, expected=f"sha256 {digest}", found=f"sha256 {found}"))
+    return violations
+
+
+def _damaged_pixels(path: Path, rows: pl.DataFrame) -> list[Violation]:
+    """The samples of one shard whose pixels are not those that were published."""
+    try:
+        shard = open_shard(path)
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        return [_violation(Code.MISSING_PART, path.name, expected="a readable shard", found=str(error).splitlines()[0])]
+    violations = []
+    for sample_id, row, digest in rows.select("sample_id", "row", "pixel_hash").iter_rows():
+        found = hashlib.sha256(shard.images[row].tobytes()).hexdigest() if row < len(shard.images) else "no such row"
+        if found != digest:
+            violations.append(
+                _violation(Code.PIXELS_CHANGED, "pixels", expected=digest, found=found, sample_id=sample_id)
+            )
+    return violations
+
+
+def _violation(code: Code, aspect: str, *, expected: str, found: str, sample_id: str | None = None) -> Violation:
+    return Violation(code=code, stage="verify", aspect=aspect, expected=expected, found=found, sample_id=sample_id)

@@ -1,0 +1,62 @@
+"""nhwc: image datasets into checked, training-ready batches (samples, rows, cols, channels).
+
+Nothing is imported before it is used: `import nhwc` costs no TensorFlow and no Prefect.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nhwc.flows.ingest import ingest
+    from nhwc.flows.verify import verify
+    from nhwc.pipelines.image import load_image
+    from nhwc.pipelines.load import load
+    from nhwc.pipelines.version import Version
+    from nhwc.validators.contract import Axis, TensorContract
+    from nhwc.validators.errors import DataError, MachineError, NhwcError, RecipeError
+    from nhwc.validators.verdict import Verdict
+    from nhwc.validators.violation import Code, Violation
+
+_HOMES = {
+    "ingest": "flows.ingest",
+    "verify": "flows.verify",
+    "load": "pipelines.load",
+    "load_image": "pipelines.image",
+    "Version": "pipelines.version",
+    "Axis": "validators.contract",
+    "TensorContract": "validators.contract",
+    "DataError": "validators.errors",
+    "MachineError": "validators.errors",
+    "NhwcError": "validators.errors",
+    "RecipeError": "validators.errors",
+    "Verdict": "validators.verdict",
+    "Code": "validators.violation",
+    "Violation": "validators.violation",
+}
+
+__all__ = [
+    "Axis",
+    "Code",
+    "DataError",
+    "MachineError",
+    "NhwcError",
+    "RecipeError",
+    "TensorContract",
+    "Verdict",
+    "Version",
+    "Violation",
+    "ingest",
+    "load",
+    "load_image",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nhwc' has no attribute {name!r}")
+    return getattr(import_module(f"nhwc.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,5 @@
+"""`python -m nhwc` is `nhwc`."""
+
+from nhwc.flows.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""How an image becomes the next tensor: pure transforms, each with its contract."""

@@ -1,0 +1,216 @@
+"""Batch: which samples each step of which epoch holds, and what a batch of them is."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nhwc.pipelines.cast import SCALES, ChannelStatistics, cast_contract
+from nhwc.validators.contract import TensorContract
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """What is asked of the batches; `load` says what each means."""
+
+    split: str = "train"
+    batch_size: int = 32
+    shuffle: bool = False
+    seed: int = 0
+    dtype: str | None = None
+    scale: str = "none"
+    channels_first: bool = False
+    drop_remainder: bool = False
+    shard: tuple[int, int] = (0, 1)
+    start_batch: int = 0
+    with_ids: bool = False
+
+    def problems(self) -> list[str]:
+        """Everything that is wrong with them whatever the version, a line each."""
+
+        def whole(value: object, least: int) -> bool:
+            return isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**63
+
+        problems = []
+        for name, least in (("batch_size", 1), ("seed", 0), ("start_batch", 0)):
+            if not whole(getattr(self, name), least):
+                problems.append(f"{name}: found {getattr(self, name)!r}, expected a whole number, at least {least}")
+        for name in ("shuffle", "channels_first", "drop_remainder", "with_ids"):
+            if not isinstance(getattr(self, name), bool):
+                problems.append(f"{name}: found {getattr(self, name)!r}, expected True or False")
+        if not (
+            _is_pair(self.shard)
+            and whole(self.shard[1], 1)
+            and whole(self.shard[0], 0)
+            and self.shard[0] < self.shard[1]
+        ):
+            problems.append(f"shard: found {self.shard!r}, expected (index, count) with 0 <= index < count")
+        if self.scale not in SCALES:
+            problems.append(f"scale: found {self.scale!r}, expected one of {', '.join(SCALES)}")
+        if not isinstance(self.split, str):
+            problems.append(f"split: found {self.split!r}, expected a split's name, several joined by +, or all")
+        return problems
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == 2
+
+
+def batch_contract(image: TensorContract, *, samples: int | None, channels_first: bool = False) -> TensorContract:
+    """What a batch of such images is.
+
+    Args:
+        image: of one image after the cast: axes rows, cols, channels.
+        samples: images a batch; None where the last batch may be smaller.
+        channels_first: axes samples, channels, rows, cols instead of samples, rows, cols, channels.
+    """
+    if channels_first:
+        image = replace(image, axes=tuple(image.axis(name) for name in ("channels", "rows", "cols")))
+    return image.batched(samples)
+
+
+def contracts(
+    stored: TensorContract,
+    options: BatchOptions,
+    *,
+    samples: int | None,
+    statistics: ChannelStatistics | None = None,
+) -> dict[str, TensorContract]:
+    """The contract of each stage from the shard to the model, by the stage's name: load, cast, batch.
+
+    Args:
+        stored: of a stored image; nothing need be stored yet.
+        options: scale, dtype and channels_first count.
+        samples: images a batch; None where the last batch may be smaller.
+        statistics: of the channels, for scale `standard`: without it that scale's range is left open.
+    """
+    cast = cast_contract(stored, scale=options.scale, dtype=options.dtype, statistics=statistics)
+    batch = batch_contract(cast, samples=samples, channels_first=options.channels_first)
+    return {"load": stored, "cast": cast, "batch": batch}
+
+
+def put_channels_first(images: tf.Tensor) -> tf.Tensor:
+    """(samples, rows, cols, channels) to (samples, channels, rows, cols), of the same dtype and values."""
+    import tensorflow as tf  # noqa: PLC0415  contracts are printed without it
+
+    return tf.transpose(images, [0, 3, 1, 2])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dealing:
+    """How an epoch's samples are dealt into steps, and each step's among the shards of one training job.
+
+    Args:
+        samples: how many there are in an epoch, for all shards together.
+        batch_size: images a step for each shard.
+        shard: (index, count): this shard, and how many there are.
+        drop_remainder: only whole batches; the samples left over wait for another epoch's order.
+
+    Every shard has the same number of steps; in each step no two shards have a sample in common, and over an epoch all
+    have every sample once (but for those dropped). Without `drop_remainder` the last step's samples are dealt as evenly
+    as they can be; if they are fewer than the shards, it begins earlier, at the cost of the step before.
+    """
+
+    samples: int
+    batch_size: int
+    shard: tuple[int, int] = (0, 1)
+    drop_remainder: bool = False
+
+    @property
+    def _together(self) -> int:
+        """Images a step for all shards."""
+        return self.batch_size * self.shard[1]
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch, the same for every shard."""
+        return self.samples // self._together if self.drop_remainder else -(-self.samples // self._together)
+
+    @property
+    def static_size(self) -> int | None:
+        """Images a batch, or None where they are not the same in all."""
+        return self.batch_size if self.drop_remainder or self.samples % self._together == 0 else None
+
+    def problems(self) -> list[str]:
+        """Why the samples cannot be dealt so that every shard has one in each step; empty if they can."""
+        count = self.shard[1]
+        if self.steps == 0:
+            fewer = f"batch_size {self.batch_size}" + (f" times {count} shards" if count > 1 else "")
+            return [f"drop_remainder: found {self.samples} samples, expected at least {self._together} ({fewer})"]
+        if not self.drop_remainder and self.samples < count:
+            return [f"shard: found {self.samples} samples, expected at least one for each of {count} shards"]
+        if not self.drop_remainder and self.batch_size == 1 and self.samples % count:
+            left = f"{self.samples} samples leave some of {count} shards without one in the last step"
+            return [f"batch_size: found 1, with which {left}: set drop_remainder=True, or a batch_size of at least 2"]
+        return []
+
+    def positions(self, step: tf.Tensor) -> tf.Tensor:
+        """Which samples this shard has in a step.
+
+        Args:
+            step: int64[], from 0 to steps - 1.
+
+        Returns: int64[samples], consecutive positions in the epoch's order.
+        """
+        import tensorflow as tf  # noqa: PLC0415  contracts are printed without it
+
+        index, count = self.shard
+        end = self.steps * self._together if self.drop_remainder else self.samples
+        last_begins = min((self.steps - 1) * self._together, end - count)
+        begins = tf.minimum(step * self._together, last_begins)
+        ends = tf.where(step < self.steps - 1, tf.minimum((step + 1) * self._together, last_begins), end)
+        size = ends - begins
+        return tf.range(begins + size * index // count, begins + size * (index + 1) // count)
+
+
+class Epochs:
+    """Which epoch comes next, and its order.
+
+    Args:
+        samples: in an epoch.
+        steps: batches an epoch.
+        options: shuffle, seed and start_batch count.
+    """
+
+    def __init__(self, samples: int, steps: int, options: BatchOptions) -> None:
+        self._samples, self._steps, self._options = samples, steps, options
+        self._next = options.start_batch
+        self._lock = threading.Lock()
+
+    def hand_out(self, _: object) -> np.int64:
+        """Where the next iteration starts, as a batch's number counted from the start of training: int64[]."""
+        with self._lock:
+            start, self._next = self._next, (self._next // self._steps + 1) * self._steps
+        return np.int64(start)
+
+    def begin(self, start: np.int64) -> tuple[np.int64, Array]:
+        """The same start, and that epoch's order: int64[samples], or int64[0] where it is the manifest's.
+
+        Also called when an iterator is restored from a checkpoint: the next iteration is the epoch after that one.
+        """
+        epoch = int(start) // self._steps
+        with self._lock:
+            self._next = max(self._next, (epoch + 1) * self._steps)
+        order = (
+            epoch_order(self._samples, self._options.seed, epoch) if self._options.shuffle else np.empty(0, np.int64)
+        )
+        return start, order
+
+
+def epoch_order(samples: int, seed: int, epoch: int) -> Array:
+    """The order of all samples in an epoch, a pure function of its arguments: int64[samples], each position once.
+
+    Not `tf.random.experimental.index_shuffle`: below 65,536 samples it looks at the lowest 8 bits of each seed only, so
+    epochs 256 apart, and seeds 256 apart, would come in the same order. RandomState, since NumPy never changes the
+    numbers that it gives (NEP 19), by which a training resumes after an upgrade too.
+    """
+    words = [seed & 0xFFFFFFFF, seed >> 32, epoch & 0xFFFFFFFF, epoch >> 32]
+    return np.random.RandomState(words).permutation(samples).astype(np.int64, copy=False)

@@ -1,0 +1,120 @@
+"""From encoded bytes to pixels as they are: faithful, or refused.
+
+TensorFlow decodes JPEG and PNG, where it is right, and Pillow all else: TensorFlow gives a palette BMP as raw indices,
+a GIF without its canvas, is killed by some animated WebP, and knows neither TIFF nor AVIF.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from nhwc.pipelines.header import HeaderFacts, ends_early
+from nhwc.pipelines.pillow import PIXEL_LIMITS, open_image
+from nhwc.pipelines.stage import Array
+from nhwc.validators.errors import SampleRefused
+from nhwc.validators.violation import Code, Violation
+
+BAND_PIXELS = 1 << 20
+"""Pixels that are copied or computed at a time, so that a large image never stands twice in memory."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A file's bytes and what its header says of them."""
+
+    content: bytes
+    facts: HeaderFacts
+
+
+def decoder_of(facts: HeaderFacts) -> Literal["tensorflow", "pillow"]:
+    """Which decoder reads such an image rightly."""
+    return "tensorflow" if facts.format in ("jpeg", "png") else "pillow"
+
+
+def decode(encoded: Encoded, *, orientation: Literal["apply", "ignore", "refuse"] = "apply") -> Array:
+    """The pixels of the first frame: uint8 or uint16 [rows, cols, channels], channels 1, 2 (gray, alpha), 3 or 4.
+
+    Palettes are expanded, with a transparent colour to 4 channels; CMYK becomes RGB; one bit becomes 0 and 255; 16-bit
+    PNG and gray TIFF stay uint16, over the full range; a GIF fills its whole canvas. With orientation `apply`, rows and
+    cols are the upright picture's. Of a TIFF with 16 bits a colour, and of an AVIF with 10 or 12, Pillow keeps 8.
+
+    Raises SampleRefused: TRUNCATED, UNDECODABLE, DIFFERS_FROM_HEADER.
+    """
+    facts = encoded.facts
+    try:
+        pixels = _by_tensorflow(encoded) if decoder_of(facts) == "tensorflow" else _by_pillow(encoded)
+    except Exception as error:  # decoders raise nearly anything on damaged bytes, out of memory included
+        early = ends_early(encoded.content, facts.format) or "truncated" in str(error)
+        code = Code.TRUNCATED if early else Code.UNDECODABLE
+        raise _refused(code, "bytes", expected=f"a whole {facts.format}", found=_brief(error)) from error
+    expected = (facts.rows, facts.cols, facts.channels)
+    if pixels.shape != expected:
+        raise _refused(
+            Code.DIFFERS_FROM_HEADER, "shape", expected=f"{expected}, as its header says", found=f"{pixels.shape}"
+        )
+    return upright(pixels, facts.orientation) if orientation == "apply" else pixels
+
+
+def upright(pixels: Array, orientation: int) -> Array:
+    """The picture [rows, cols, channels] as its EXIF orientation 1 to 8 wants it seen (EXIF 2.3, tag 274)."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _by_tensorflow(encoded: Encoded) -> Array:
+    facts = encoded.facts
+    if facts.format == "jpeg":
+        # never channels=3: a gray image would come out as colour without a word
+        return np.asarray(tf.io.decode_jpeg(encoded.content, channels=0, dct_method="INTEGER_ACCURATE"))
+    dtype = tf.uint16 if facts.bit_depth == 16 else tf.uint8
+    # with 0 channels a transparent colour is dropped, with 4 it becomes alpha
+    has_transparent_colour = facts.alpha and facts.mode in ("1", "L", "I;16", "RGB")
+    pixels = np.asarray(tf.io.decode_png(encoded.content, channels=4 if has_transparent_colour else 0, dtype=dtype))
+    return np.ascontiguousarray(pixels[..., ::3]) if facts.channels == 2 and has_transparent_colour else pixels
+
+
+def _by_pillow(encoded: Encoded) -> Array:
+    facts = encoded.facts
+    if facts.rows * facts.cols > (limit := PIXEL_LIMITS.get(facts.format, facts.rows * facts.cols)):
+        raise ValueError(f"more than {limit:,} pixels, the most that is read of a {facts.format}")
+    image: Image.Image = open_image(encoded.content, facts.format)
+    image.load()  # once, on a fresh open: after a failed load a second one gives half-decoded pixels
+    if facts.alpha and image.mode in ("P", "PA", "L"):
+        image = image.convert("LA" if image.mode == "L" else "RGBA")
+    elif image.mode in ("P", "CMYK", "YCbCr"):
+        image = image.convert("RGB")
+    elif image.mode == "1":
+        image = image.convert("L")
+    return _copied(image)
+
+
+def _copied(image: Image.Image) -> Array:
+    """The pixels as an array [rows, cols, channels], copied band by band: `np.asarray` needs thrice the memory."""
+    channels = len(image.getbands())
+    dtype = np.uint16 if image.mode.startswith("I;16") else np.uint8
+    pixels = np.empty((image.height, image.width, channels), dtype)
+    step = max(1, BAND_PIXELS // image.width)
+    for start in range(0, image.height, step):
+        stop = min(start + step, image.height)
+        pixels[start:stop] = np.asarray(image.crop((0, start, image.width, stop))).reshape(-1, image.width, channels)
+    return pixels
+
+
+def _refused(code: Code, aspect: str, *, expected: str, found: str) -> SampleRefused:
+    return SampleRefused(Violation(code=code, stage="decode", aspect=aspect, expected=expected, found=found))
+
+
+def _brief(error: Exception) -> str:
+    """The first line of an error, without the graph's node names."""
+    text = str(error).strip().split("\n")[0].split("}} ")[-1].split(" [Op:")[0]
+    return f"{type(error).__name__}: {text[:200]}"

@@ -1,0 +1,1 @@
+"""Where samples come from: a small file for each kind of source."""

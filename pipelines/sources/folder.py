@@ -1,0 +1,133 @@
+"""A folder of images: what lies in it, entry by entry, told by content and never by suffix."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nhwc.pipelines.probe import claimed_format, sniff
+from nhwc.pipelines.sources.protocol import Discovery, Entry, by_name, refused
+from nhwc.validators.violation import Code
+
+LITTER_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
+LITTER_FILES = frozenset({"Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r"})
+HEAD_BYTES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """The folder at `root`. Links are never followed: what one leads to inside is found by itself."""
+
+    root: Path
+
+    def discover(self) -> Discovery:
+        """Every file, link and special file below the root, and every folder without any.
+
+        Hidden and littered files are skipped, each by name. A file is a candidate when its first bytes are those of an
+        image, or when it is named like one (and will then be quarantined with what is wrong with its bytes).
+        """
+        folders: list[str] = []
+        entries = by_name(self._walk(folders))
+        return Discovery(entries=entries, folders=tuple(sorted(folders, key=os.fsencode)))
+
+    def location(self, entry: Entry) -> Path:
+        """Where the entry's file lies."""
+        return self.root / entry.name
+
+    def _walk(self, folders: list[str]) -> Iterator[Entry]:
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                with os.scandir(self.root / folder) as listing:
+                    items = list(listing)
+            except OSError as error:
+                yield _unlisted(folder, error)
+                continue
+            if folder:
+                folders.append(folder)
+                if not items:
+                    yield refused(
+                        Entry(name=folder),
+                        "skipped",
+                        Code.EMPTY_FOLDER,
+                        aspect="folder",
+                        expected="images in it",
+                        found="nothing",
+                    )
+            for item in items:
+                name = f"{folder}/{item.name}" if folder else item.name
+                if item.is_dir(follow_symlinks=False):
+                    waiting.append(name)
+                else:
+                    yield self._classified(Entry(name=name), item)
+
+    def _classified(self, entry: Entry, item: os.DirEntry[str]) -> Entry:
+        """The entry with its fate, decided in the order in which one thing hides another."""
+        *above, own = entry.name.split("/")
+        if any(part.startswith(".") for part in (*above, own)):
+            return refused(entry, "skipped", Code.HIDDEN, aspect="name", expected="no leading dot", found=entry.path)
+        if own in LITTER_FILES or LITTER_FOLDERS.intersection(above):
+            return refused(entry, "skipped", Code.LITTER, aspect="name", expected="a sample's name", found=entry.path)
+        if item.is_symlink():
+            return self._link(entry)
+        try:
+            status = item.stat(follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode):
+                return refused(
+                    entry,
+                    "skipped",
+                    Code.SPECIAL_FILE,
+                    aspect="kind",
+                    expected="a file",
+                    found=stat.filemode(status.st_mode),
+                )
+            with Path(item.path).open("rb") as file:
+                head = file.read(HEAD_BYTES)
+        except OSError as error:
+            return refused(
+                entry,
+                "quarantined",
+                Code.UNREADABLE_FILE,
+                aspect="bytes",
+                expected="a readable file",
+                found=error.strerror or str(error),
+            )
+        if sniff(head) is None and claimed_format(Path(own).suffix) is None:
+            return refused(
+                entry, "skipped", Code.OTHER_FILE, aspect="content", expected="an image", found=repr(head[:8])
+            )
+        return entry
+
+    def _link(self, entry: Entry) -> Entry:
+        try:
+            target = self.location(entry).resolve(strict=True)
+        except (OSError, RuntimeError):  # pathlib calls a loop a RuntimeError before Python 3.13
+            return refused(
+                entry,
+                "skipped",
+                Code.LINK_BROKEN,
+                aspect="kind",
+                expected="a file",
+                found="a link to nowhere or in a loop",
+            )
+        inside = target.is_relative_to(self.root.resolve())
+        found = "a link inside the source" if inside else "a link that leaves the source"
+        return refused(
+            entry, "skipped", Code.LINK if inside else Code.LINK_OUTSIDE, aspect="kind", expected="a file", found=found
+        )
+
+
+def _unlisted(folder: str, error: OSError) -> Entry:
+    entry = Entry(name=folder or ".")
+    return refused(
+        entry,
+        "quarantined",
+        Code.UNREADABLE_FOLDER,
+        aspect="folder",
+        expected="a folder that can be listed",
+        found=error.strerror or str(error),
+    )

@@ -1,0 +1,190 @@
+"""Labels and given splits: from the folders that an entry lies in, or from a file that lists them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import polars as pl
+
+from nhwc.pipelines.sources.protocol import Discovery, Entry, by_name, refused
+from nhwc.validators.errors import RecipeError
+from nhwc.validators.splits import SPLIT_NAMES
+from nhwc.validators.violation import Code, Violation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """What a label file says of one path: every label and every split it gives it."""
+
+    labels: frozenset[str]
+    splits: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelling:
+    """How entries come to their labels and given splits.
+
+    Args:
+        listed: what the label file says, by path; None: the label is the folder.
+        depth: how many folder names make a label: 1 for cat/, 2 for animals/cat/.
+        split_listed: the label file gives the splits too.
+        split_folders: the first folder is the split, the class follows below it.
+        classes: the only labels allowed, in the order of their ids; empty: all that are found, sorted.
+    """
+
+    listed: Mapping[str, Listed] | None = None
+    depth: int = 1
+    split_listed: bool = False
+    split_folders: bool = False
+    classes: tuple[str, ...] = ()
+
+
+def read_label_file(path: Path, *, with_splits: bool) -> dict[str, Listed]:
+    """The label file (CSV or Parquet with columns path, label and, if asked, split) by path.
+
+    Paths are relative to the source, with /. Raises RecipeError where it cannot be read or lacks a column.
+    """
+    wanted = ["path", "label", *(["split"] if with_splits else [])]
+    try:
+        table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RecipeError("labels.file", (f"found {path}, which cannot be read as CSV or Parquet: {error}",)) from error
+    missing = [column for column in wanted if column not in table.columns]
+    if missing:
+        found = f"found columns {', '.join(table.columns)} in {path}, expected {', '.join(wanted)}"
+        raise RecipeError("labels.file", (f"{found}: add {', '.join(missing)}",))
+    labels: dict[str, set[str]] = defaultdict(set)
+    splits: dict[str, set[str]] = defaultdict(set)
+    for row in table.select(pl.col(wanted).cast(pl.String)).iter_rows(named=True):
+        path_in_source = PurePosixPath(row["path"] or "").as_posix()
+        if row["label"] is not None:
+            labels[path_in_source].add(row["label"])
+        if row.get("split") is not None:
+            splits[path_in_source].add(row["split"])
+        labels.setdefault(path_in_source, set())
+    return {name: Listed(labels=frozenset(labels[name]), splits=frozenset(splits[name])) for name in labels}
+
+
+def label_entries(discovery: Discovery, labelling: Labelling) -> tuple[Entry, ...]:
+    """Every entry with its label and given split, or quarantined for the lack of one; other entries as they were.
+
+    What a label file lists and the source does not have is added, quarantined.
+    """
+    entries = [_labelled(entry, labelling) if entry.status == "candidate" else entry for entry in discovery.entries]
+    if labelling.listed is not None:
+        present = {entry.path for entry in entries}
+        for path in labelling.listed.keys() - present:
+            entries.append(
+                refused(
+                    Entry(name=path),
+                    "quarantined",
+                    Code.MISSING_FILE,
+                    aspect="bytes",
+                    expected="a file in the source",
+                    found="none",
+                )
+            )
+    return by_name(entries)
+
+
+def _labelled(entry: Entry, labelling: Labelling) -> Entry:
+    *folders, _ = entry.path.split("/")
+    if entry.path != entry.name:
+        entry = replace(entry, notes=(Code.NAME_NOT_UTF8,))
+    if labelling.split_folders:
+        split = SPLIT_NAMES.get(folders[0].lower()) if folders else None
+        if split is None:
+            return _no_split(entry, folders[0] if folders else "none")
+        entry, folders = replace(entry, split=split), folders[1:]
+    if labelling.listed is None:
+        entry = _label_from_folders(entry, folders, labelling.depth)
+    else:
+        entry = _label_from_file(entry, labelling.listed.get(entry.path), with_split=labelling.split_listed)
+    if entry.status == "candidate" and labelling.classes and entry.label not in labelling.classes:
+        allowed = "|".join(labelling.classes)
+        return _unlabelled(entry, Code.UNKNOWN_CLASS, expected=allowed, found=str(entry.label))
+    return entry
+
+
+def _label_from_folders(entry: Entry, folders: Sequence[str], depth: int) -> Entry:
+    if len(folders) < depth:
+        expected = "a class folder" if depth == 1 else f"{depth} class folders"
+        return _unlabelled(entry, Code.NO_CLASS, expected=expected, found="/".join(folders) or "none")
+    nested = (Code.NESTED,) if len(folders) > depth else ()
+    return replace(entry, label="/".join(folders[:depth]), notes=(*entry.notes, *nested))
+
+
+def _label_from_file(entry: Entry, said: Listed | None, *, with_split: bool) -> Entry:
+    if said is None:
+        return refused(
+            entry, "skipped", Code.NOT_LISTED, aspect="label", expected="a line in the label file", found="none"
+        )
+    for choices in (said.labels, said.splits):
+        if len(choices) > 1:
+            return _unlabelled(entry, Code.CONFLICTING_LABEL, expected="one", found=", ".join(sorted(choices)))
+    if not said.labels:
+        return _unlabelled(entry, Code.NO_CLASS, expected="a label in its line", found="none")
+    (label,) = said.labels
+    if not with_split:
+        return replace(entry, label=label)
+    given = next(iter(said.splits), "none")
+    split = SPLIT_NAMES.get(given.lower())
+    return replace(entry, label=label, split=split) if split else _no_split(entry, given)
+
+
+def _unlabelled(entry: Entry, code: Code, *, expected: str, found: str) -> Entry:
+    return refused(entry, "quarantined", code, aspect="label", expected=expected, found=found)
+
+
+def _no_split(entry: Entry, found: str) -> Entry:
+    return refused(entry, "quarantined", Code.NO_SPLIT, aspect="split", expected="train|validation|test", found=found)
+
+
+def class_names(entries: Iterable[Entry], labelling: Labelling) -> tuple[str, ...]:
+    """The class names in the order of their ids: the recipe's, or all candidates' labels sorted by code point."""
+    if labelling.classes:
+        return labelling.classes
+    return tuple(sorted({entry.label for entry in entries if entry.status == "candidate" and entry.label is not None}))
+
+
+def class_findings(
+    discovery: Discovery, labelling: Labelling, kept_labels: Iterable[str], classes: Sequence[str]
+) -> tuple[Violation, ...]:
+    """What is remarkable about the classes as a whole: empty ones, case twins, and split folders taken for classes."""
+    kept = set(kept_labels)
+    empty = (set(classes) | _class_folders(discovery, labelling)) - kept
+    findings = [
+        _finding(Code.EMPTY_CLASS, expected="at least one image kept", found=f"none in {name}")
+        for name in sorted(empty)
+    ]
+    twins: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(set(classes) | empty):
+        twins[name.casefold()].append(name)
+    findings += [
+        _finding(Code.CASE_TWINS, expected="names that differ in more than case", found=", ".join(names))
+        for names in twins.values()
+        if len(names) > 1
+    ]
+    if len(classes) > 1 and not labelling.split_folders and all(name.lower() in SPLIT_NAMES for name in classes):
+        findings.append(_finding(Code.SPLIT_FOLDERS, expected="class names", found=", ".join(classes)))
+    return tuple(findings)
+
+
+def _class_folders(discovery: Discovery, labelling: Labelling) -> set[str]:
+    """The labels of every visible folder at the depth where classes are."""
+    if labelling.listed is not None:
+        return set()
+    skipped = 1 if labelling.split_folders else 0
+    parts = (folder.split("/")[skipped:] for folder in discovery.folders if not _is_hidden(folder))
+    return {"/".join(names) for names in parts if len(names) == labelling.depth}
+
+
+def _is_hidden(folder: str) -> bool:
+    return any(part.startswith(".") for part in folder.split("/"))
+
+
+def _finding(code: Code, *, expected: str, found: str) -> Violation:
+    return Violation(code=code, stage="discover", aspect="label", expected=expected, found=found)

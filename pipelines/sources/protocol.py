@@ -1,0 +1,82 @@
+"""What a source owes: every entry it has, by name, and the bytes of those that may be samples."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from nhwc.validators.violation import Code, Violation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One thing that a source has, and what is to become of it.
+
+    Args:
+        name: its path relative to the source, with /, as the system gives it (bytes that are not UTF-8 as surrogates).
+        status: `candidate` may become a sample; the other two never will.
+        violation: why it is quarantined or skipped.
+        label: the class name of a candidate.
+        split: the split it was given by folder or file; None where the recipe's fractions decide.
+        notes: what is remarkable about it though it may be kept.
+    """
+
+    name: str
+    status: Literal["candidate", "quarantined", "skipped"] = "candidate"
+    violation: Violation | None = None
+    label: str | None = None
+    split: str | None = None
+    notes: tuple[Code, ...] = ()
+
+    @property
+    def sample_id(self) -> str:
+        """16 hex digits of SHA-256 of the name's bytes: another name is another sample."""
+        return hashlib.sha256(os.fsencode(self.name)).hexdigest()[:16]
+
+    @property
+    def path(self) -> str:
+        """The name as text that is always UTF-8: other bytes are shown as \\xNN."""
+        return os.fsencode(self.name).decode("utf-8", "backslashreplace")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discovery:
+    """Everything that a source has: one Entry each, and the names of all its folders."""
+
+    entries: tuple[Entry, ...]
+    folders: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """Where samples come from.
+
+    Both methods are safe to call from several threads and never write. Discovery is deterministic: the same content
+    gives the same entries in the same order, whatever order the system lists them in. `folder.Folder` is an example.
+    """
+
+    def discover(self) -> Discovery:
+        """Every entry, sorted by name. Entries without a label yet; `labels.label_entries` gives them theirs."""
+        ...
+
+    def location(self, entry: Entry) -> Path:
+        """The file that holds this entry's bytes."""
+        ...
+
+
+def refused(
+    entry: Entry, status: Literal["quarantined", "skipped"], code: Code, *, aspect: str, expected: str, found: str
+) -> Entry:
+    """The same entry, quarantined or skipped for this reason, seen while discovering."""
+    violation = Violation(
+        code=code, stage="discover", aspect=aspect, sample_id=entry.sample_id, expected=expected, found=found
+    )
+    return Entry(name=entry.name, status=status, violation=violation, label=entry.label, split=entry.split)
+
+
+def by_name(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Sorted by the names' bytes, which no locale changes."""
+    return tuple(sorted(entries, key=lambda entry: os.fsencode(entry.name)))

@@ -1,0 +1,91 @@
+"""Shards: images, labels and ids of many samples as one Arrow record batch, read back as one NumPy view.
+
+The type of the image column (`fixed_shape_tensor`) is the contract itself: dtype, sizes and axis names, in a
+form that any Arrow reader opens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from nhwc.validators.contract import TensorContract
+
+Array = np.ndarray[Any, Any]
+
+SHARD_BYTES = 128 * 2**20
+"""What a full shard's images take: large enough to read at disk speed, small enough to make again."""
+
+SHARD_SAMPLES = 8192
+"""At most so many samples a shard: a killed run of small images loses no more than these."""
+
+
+def samples_a_shard(contract: TensorContract) -> int:
+    """How many images of this contract make a full shard. At least 1."""
+    each = int(np.prod(contract.sizes)) * np.dtype(contract.dtypes[0]).itemsize
+    return max(1, min(SHARD_SAMPLES, SHARD_BYTES // each))
+
+
+def shard_name(samples: Iterable[tuple[str, str, str]], fingerprint: str) -> str:
+    """The name of the shard that these samples make: 32 hex digits of SHA-256 of what goes in.
+
+    Args:
+        samples: (sample_id, sha256, label) of each sample offered, in order.
+        fingerprint: the image recipe's.
+
+    Everything that decides the shard's bytes is in the name, so a shard that exists need not be made again.
+    """
+    digest = hashlib.sha256(fingerprint.encode())
+    for sample in samples:
+        digest.update("\0".join(sample).encode() + b"\n")
+    return digest.hexdigest()[:32]
+
+
+def record_batch(
+    images: Array, labels: Sequence[str], sample_ids: Sequence[str], contract: TensorContract
+) -> pa.RecordBatch:
+    """One shard's content, without copying the images.
+
+    Args:
+        images: (samples, rows, cols, channels), C-contiguous, of the contract's dtype.
+        labels: the class name of each.
+        sample_ids: the id of each.
+        contract: of one image, fully determined.
+    """
+    value_type = pa.from_numpy_dtype(images.dtype)
+    tensor_type = pa.fixed_shape_tensor(value_type, contract.sizes, dim_names=[axis.name for axis in contract.axes])
+    values = pa.array(images.reshape(-1))
+    storage = pa.FixedSizeListArray.from_arrays(values, int(np.prod(contract.sizes)))
+    columns = {
+        "image": pa.ExtensionArray.from_storage(tensor_type, storage),
+        "label": pa.array(labels, pa.string()),
+        "sample_id": pa.array(sample_ids, pa.string()),
+    }
+    return pa.RecordBatch.from_pydict(columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """A shard opened for reading; its pages come from disk when they are touched.
+
+    Args:
+        images: (samples, rows, cols, channels), a read-only view of the mapped file.
+        labels, sample_ids: of each sample.
+    """
+
+    images: Array
+    labels: pa.StringArray
+    sample_ids: pa.StringArray
+
+
+def open_shard(path: Path) -> Shard:
+    """Map a shard into memory. Raises OSError or pyarrow.ArrowInvalid where it is missing or no shard."""
+    with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+        batch = reader.get_batch(0)
+    return Shard(images=batch["image"].to_numpy_ndarray(), labels=batch["label"], sample_ids=batch["sample_id"])

@@ -1,0 +1,126 @@
+"""A published version, as readers see it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from nhwc.validators.contract import TensorContract
+from nhwc.validators.errors import RecipeError
+
+FORMAT = 1
+"""The layout of a version on disk; written into its contract.yaml."""
+
+_NUMBER = re.compile(r"^(\d+)\.(\d+)\.(\d+)$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One published version of a dataset. It never changes, so everything read from it is kept.
+
+    Args:
+        dataset: the dataset's folder, where `shards/` and `latest` lie.
+        number: major.minor.patch.
+    """
+
+    dataset: Path
+    number: str
+
+    @classmethod
+    def open(cls, path: str | Path) -> Version:
+        """The version at a path: a dataset's folder (its latest) or the folder of one version.
+
+        Raises RecipeError where nothing is published there, or where another layout was.
+        """
+        version = cls.at(path)
+        if version._contract_file["format"] != FORMAT:
+            found = f"found layout {version._contract_file['format']}, expected {FORMAT}"
+            raise RecipeError(str(path), (f"{found}: read it with the nhwc that wrote it",))
+        return version
+
+    @classmethod
+    def at(cls, path: str | Path) -> Version:
+        """The same, without a look into its files. Raises RecipeError where nothing is published there."""
+        path = Path(path)
+        if _NUMBER.match(path.resolve().name) and (path.resolve().parent / "latest").is_file():
+            path = path.resolve()
+            version = cls(dataset=path.parent, number=path.name)
+        elif (path / "latest").is_file():
+            version = cls(dataset=path, number=(path / "latest").read_text(encoding="utf-8", errors="replace").strip())
+        else:
+            found = "a folder that is no dataset" if path.is_dir() else "no such folder"
+            problem = f"found {found}, expected a published dataset: make one with `nhwc ingest RECIPE`"
+            raise RecipeError(str(path), (problem,))
+        if not _NUMBER.match(version.number) or not version.folder.is_dir():
+            raise RecipeError(
+                str(path), (f"found no version {version.number!r}, expected one of {', '.join(version._others)}",)
+            )
+        return version
+
+    @property
+    def folder(self) -> Path:
+        """Where the version's own files lie."""
+        return self.dataset / self.number
+
+    @property
+    def major_minor_patch(self) -> tuple[int, int, int]:
+        """The number's three parts."""
+        major, minor, patch = self.number.split(".")
+        return int(major), int(minor), int(patch)
+
+    def shard_path(self, name: str) -> Path:
+        """Where the shard of that name lies."""
+        return self.dataset / "shards" / f"{name}.arrow"
+
+    @cached_property
+    def manifest(self) -> pl.DataFrame:
+        """A row a discovered entry, sorted by path; columns as in `nhwc.validators.manifest`."""
+        return pl.read_parquet(self.folder / "manifest.parquet")
+
+    @cached_property
+    def kept(self) -> pl.DataFrame:
+        """The manifest's rows of the samples that were kept."""
+        return self.manifest.filter(pl.col("status") == "kept")
+
+    @property
+    def contract(self) -> TensorContract:
+        """What every stored image is: axes rows, cols, channels, fully determined."""
+        return TensorContract.from_dict(self._contract_file["image"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names; a label's id is its place here."""
+        return tuple(self._contract_file["classes"])
+
+    @property
+    def fingerprint(self) -> str:
+        """The image recipe's fingerprint that its shards were made with."""
+        return str(self._contract_file["fingerprint"])
+
+    @cached_property
+    def statistics(self) -> dict[str, Any]:
+        """Counts, findings about classes, and per-channel mean and standard deviation."""
+        plain: dict[str, Any] = json.loads((self.folder / "statistics.json").read_text())
+        return plain
+
+    @cached_property
+    def recipe_text(self) -> str:
+        """The recipe that it was made with, as YAML."""
+        return (self.folder / "recipe.yaml").read_text()
+
+    @property
+    def _others(self) -> list[str]:
+        """The numbers of all versions in the dataset's folder."""
+        return sorted(path.name for path in self.dataset.iterdir() if _NUMBER.match(path.name))
+
+    @cached_property
+    def _contract_file(self) -> dict[str, Any]:
+        plain: dict[str, Any] = yaml.safe_load((self.folder / "contract.yaml").read_text())
+        return plain

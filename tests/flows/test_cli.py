@@ -1,0 +1,176 @@
+"""The commands: what they print, and with which status they end."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nhwc.flows.cli import main
+from nhwc.validators.violation import Code
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def nhwc_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs `nhwc` with these arguments in the folder of the test: exit status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["nhwc", *map(str, arguments)])
+        try:
+            main()
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        out = capsys.readouterr()
+        return status, out.out, out.err
+
+    return run
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    """The file of a recipe for photos/."""
+    path = tmp_path / "pets.yaml"
+    plain = {
+        "dataset": "pets",
+        "source": {"path": "photos"},
+        "image": {"rows": 4, "cols": 5},
+        "publish": {"to": "datasets"},
+    }
+    path.write_text(yaml.safe_dump(plain))
+    return path
+
+
+def test_ingest_says_what_it_made_and_the_next_command(nhwc_command: Run, photos: Path, recipe_file: Path) -> None:
+    """Counts, codes with names, the place and what to do next; then, unchanged, that nothing was made."""
+    (photos / "notes.txt").touch()
+    status, out, err = nhwc_command("ingest", recipe_file, "--direct")
+    assert (0, "") == (status, err)
+    assert "pets: published: version 1.0.0; 21 discovered = 20 kept, 0 quarantined, 1 skipped" in out
+    assert "other_file       1  notes.txt" in out
+    assert "files decoded in this run: 20" in out
+    assert "next: nhwc verify" in out
+    status, out, _ = nhwc_command("ingest", recipe_file, "--direct")
+    assert 0 == status
+    assert "pets: unchanged: version 1.0.0" in out
+    assert "files decoded in this run: 0" in out
+
+
+def test_ingest_ends_with_1_over_the_budget(nhwc_command: Run, photos: Path, recipe_file: Path) -> None:
+    """Why, which files, and where to look for every reason."""
+    (photos / "cat" / "bad\x1b[31m.png").write_text("<html>")
+    status, out, _ = nhwc_command("ingest", recipe_file, "--direct")
+    assert 1 == status
+    assert "pets: refused: nothing published" in out
+    assert r"not_an_image       1  cat/bad\x1b[31m.png" in out
+    assert "over_budget: all found 1 of 21 images quarantined (4.8%), expected at most 2.0%" in out
+    assert "refused/manifest.parquet" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("ingest", "nothing.yaml"), 2, "nothing.yaml"),
+        (("explain", "nothing.yaml"), 2, "nothing.yaml"),
+        (("verify", "nowhere"), 2, "nowhere:\n  found no such folder, expected a published dataset"),
+        (("verify", "photos"), 2, "found a folder that is no dataset, expected a published dataset"),
+        (("inspect", "nowhere"), 2, "found nothing there, expected a file, a folder or a published dataset"),
+        (("init", "nowhere"), 2, "found no folder there, expected a folder of images"),
+        (("init", "photos", "--to", "pets.yaml"), 2, "found a file there already"),
+        (("demo", "--to", "photos"), 2, "which the demo did not make"),
+        (("ingest",), 2, "Missing argument 'RECIPE'"),
+        (("ingets",), 2, "No such command 'ingets'"),
+        (("verify", "nowhere", "--sample", "0"), 2, "Invalid value for '--sample'"),
+    ],
+)
+def test_a_wrong_call_ends_with_2_and_one_message(
+    nhwc_command: Run, photos: Path, recipe_file: Path, arguments: tuple[str, ...], status: int, message: str
+) -> None:
+    """Never a traceback."""
+    found, _, err = nhwc_command(*arguments)
+    assert status == found
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_a_wrong_recipe_ends_with_2_and_all_its_problems(nhwc_command: Run, photos: Path, recipe_file: Path) -> None:
+    """A line each."""
+    recipe_file.write_text(
+        "dataset: a/b\nimage: {rows: 4, cols: 5, channels: 5}\npublish: {to: out}\nsource: {path: gone}\n"
+    )
+    status, _, err = nhwc_command("ingest", recipe_file)
+    assert 2 == status
+    assert ["pets.yaml:", "dataset:", "image.channels:", "source.path:"] == [
+        line.split()[0 if line.startswith("  ") else -1].rpartition("/")[2] for line in err.splitlines()
+    ]
+
+
+def test_verify_ends_with_1_on_damage(nhwc_command: Run, photos: Path, recipe_file: Path) -> None:
+    """The file and the sample are named."""
+    nhwc_command("ingest", recipe_file, "--direct")
+    assert 0 == nhwc_command("verify", "datasets/pets")[0]
+    (shard,) = Path("datasets/pets/shards").iterdir()
+    content = bytearray(shard.read_bytes())
+    content[content.index(b"ARROW1") + 1000] ^= 1
+    shard.write_bytes(content)
+    status, out, _ = nhwc_command("verify", "datasets/pets/1.0.0")
+    assert 1 == status
+    assert f"checksum: ../shards/{shard.name} found sha256" in out
+    assert "pixels_changed" in out
+    assert "datasets/pets/1.0.0: damaged; 20 images looked at" in out
+
+
+def test_inspect_tells_files_folders_and_versions(
+    nhwc_command: Run, photos: Path, recipe_file: Path, write_image: Any
+) -> None:
+    """Rank, rows, cols, channels, dtype and format; 1 where a file is no sound image."""
+    write_image("cat/gray.png", rows=28, cols=28, channels=1)
+    status, out, _ = nhwc_command("inspect", "photos/cat/gray.png", "photos")
+    assert 0 == status
+    assert "photos/cat/gray.png: rank 3, rows=28, cols=28, channels=1, uint8, png L" in out
+    assert "photos: 21 images, 0 other entries" in out
+    assert "20  png RGB, channels=3, 8 bits" in out
+    nhwc_command("ingest", recipe_file, "--direct")
+    _, out, _ = nhwc_command("inspect", "datasets/pets")
+    assert "datasets/pets 1.0.0: uint8[rows=4, cols=5, channels=3] in [0, 255]" in out
+    (photos / "bad.png").write_bytes(b"no image")
+    status, out, _ = nhwc_command("inspect", "photos/bad.png")
+    assert 1 == status
+    assert "not_an_image" in out
+
+
+def test_init_writes_a_recipe_that_ingests(nhwc_command: Run, photos: Path) -> None:
+    """Size, channels and splits as found, and the next commands."""
+    status, out, _ = nhwc_command("init", "photos")
+    assert 0 == status
+    assert "rows: 6  # every image has this size" in out
+    assert "channels: 3  # found: 20 with 3" in out
+    assert "next: nhwc explain recipe.yaml" in out
+    assert 0 == nhwc_command("ingest", "recipe.yaml", "--direct")[0]
+
+
+def test_explain_prints_every_stage_with_its_contract(nhwc_command: Run, photos: Path, recipe_file: Path) -> None:
+    """Before any image is read: the folder may even be empty of images."""
+    for path in (photos / "cat").iterdir():
+        path.write_bytes(b"")
+    status, out, _ = nhwc_command("explain", recipe_file)
+    assert 0 == status
+    stages = ["discover", "probe", "decode", "convert", "resize", "store", "load", "cast", "batch"]
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert stages == [row[0] for row in rows if row[0] in stages]
+    contracts = {row[0]: row[-1] for row in rows}
+    assert "uint8|uint16[rows=any, cols=any, channels=1|2|3|4]" == contracts["decode"]
+    assert "uint8[rows=4, cols=5, channels=3] in [0, 255]" == contracts["resize"]
+    assert "uint8[samples=32, rows=4, cols=5, channels=3] in [0, 255]" == contracts["batch"]
+
+
+def test_codes_lists_every_code(nhwc_command: Run) -> None:
+    """What it means and how to mend it."""
+    _, out, _ = nhwc_command("codes")
+    assert [(str(code), code.meaning, code.mend) for code in Code] == [
+        tuple(line.split("\t")) for line in out.splitlines()[1:]
+    ]

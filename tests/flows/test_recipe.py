@@ -1,0 +1,143 @@
+"""Wrong recipes: one message with the key, the value and what is allowed; all wrong keys at once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nhwc.flows.recipe import parse_recipe, read_recipe
+from nhwc.validators.errors import RecipeError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with photos/ and labels.csv in it."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "labels.csv").write_text("path,label\n")
+    return tmp_path
+
+
+def plain(**parts: Any) -> dict[str, Any]:
+    """A right recipe with some parts replaced."""
+    right = {
+        "dataset": "clothing",
+        "source": {"kind": "folder", "path": "photos"},
+        "image": {"rows": 32, "cols": 48},
+        "publish": {"to": "datasets"},
+    }
+    return right | parts
+
+
+def image(**keys: Any) -> dict[str, Any]:
+    return plain(image={"rows": 32, "cols": 48, **keys})
+
+
+def test_the_needed_keys_are_enough(folder: Path) -> None:
+    """Everything else has the defaults that the documentation shows."""
+    recipe = parse_recipe(plain(), base=folder)
+    assert "uint8[rows=32, cols=48, channels=3] in [0, 255]" == str(recipe.image.contract)
+    assert {"train": 1.0} == recipe.splits.fractions
+    assert folder / "datasets" / "clothing" == recipe.dataset_path
+    assert (0.02, 0.1) == (recipe.checks.bad_fraction, recipe.checks.bad_fraction_per_class)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (plain(check={}), "check: unknown key, did you mean checks? expected one of dataset, source, image"),
+        (plain(dataset="a/b"), "dataset: found 'a/b', expected letters, digits"),
+        (plain(source={"kind": "ftp", "path": "photos"}), "source.kind: found 'ftp', expected 'folder'"),
+        (plain(source={"path": "fotos"}), "source.path: found 'fotos', which is no folder"),
+        ({"dataset": "a"}, "source: missing"),
+        ({"dataset": "a"}, "image: missing"),
+        ({"dataset": "a"}, "publish: missing"),
+        (plain(image={"rows": 32}), "image.cols: missing"),
+        (image(chanels=3), "image.chanels: unknown key, did you mean channels? expected one of rows, cols"),
+        (image(channels=5), "image.channels: found 5, expected 1, 3 or 4"),
+        (image(dtype="int8"), "image.dtype: found 'int8', expected 'uint8', 'uint16' or 'float32'"),
+        (plain(image={"rows": 0, "cols": 8}), "image.rows: found 0, expected greater than or equal to 1"),
+        (plain(image={"rows": "32", "cols": 8}), "image.rows: found '32', expected a whole number without quotes"),
+        (plain(image={"rows": 3.5, "cols": 8}), "image.rows: found 3.5, expected a whole number without quotes"),
+        (image(resize={"metod": "area"}), "image.resize.metod: unknown key, did you mean method?"),
+        (image(resize={"method": "cubic"}), "image.resize.method: found 'cubic', expected 'nearest', 'bilinear'"),
+        (image(resize={"method": "nearest", "antialias": True}), "image.resize.antialias: true, but method nearest"),
+        (image(resize={"method": "area", "antialias": False}), "image.resize.antialias: false, but method area"),
+        (image(bit_depth="keep"), "image.bit_depth: keep, but dtype uint8 cannot hold 16 bits"),
+        (image(dtype="uint16"), "image.dtype: uint16, but bit_depth scale leaves 8 bits"),
+        (image(channels=4, alpha="refuse"), "image.alpha: refuse, but channels: 4 asks for an alpha channel"),
+        (image(formats=["jpeg", "tga"]), "image.formats.1: found 'tga', expected 'jpeg'"),
+        (image(formats=[]), "image.formats: found []"),
+        (image(max_pixels=0), "image.max_pixels: found 0, expected greater than or equal to 1"),
+        (plain(labels={"classes": [False, "yes"]}), "labels.classes.0: found False, expected text: put it in quotes"),
+        (plain(labels={"classes": ["a", "a"]}), "labels.classes: found a more than once"),
+        (plain(labels={"from": "file"}), "labels.file: missing, but from: file needs it"),
+        (plain(labels={"from": "file", "file": "l.csv"}), "labels.file: found 'l.csv', which is no file"),
+        (plain(labels={"file": "labels.csv"}), "labels.file: found 'labels.csv', but from: folder does not read it"),
+        (plain(labels={"from": "file", "file": "labels.csv", "depth": 2}), "labels.depth: found 2, but from: file"),
+        (plain(splits={"train": 0.9, "test": 0.2}), "splits: found train: 0.9, test: 0.2, which add up to 1.1"),
+        (plain(splits={"train": 1.5}), "splits.train: found 1.5, expected less than or equal to 1"),
+        (plain(splits={"from": "folder", "seed": 7}), "splits.from: found folder beside shares or a seed"),
+        (plain(splits={"from": "file"}), "splits.from: found file, but labels come from folders"),
+        (plain(splits={"dev": 0.1}), "splits.dev: unknown key, expected one of from, train, validation, test, seed"),
+        (plain(checks={"bad_fraction": 2}), "checks.bad_fraction: found 2, expected less than or equal to 1"),
+        (plain(publish={"to": "photos/out"}), "publish.to: found 'photos/out', which lies in source.path"),
+    ],
+)
+def test_a_wrong_recipe_is_told_by_key_value_and_what_is_allowed(folder: Path, wrong: Any, message: str) -> None:
+    """Each wrong key has a line of its own."""
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(wrong, base=folder)
+    assert [] != [problem for problem in caught.value.problems if problem.startswith(message)], caught.value.problems
+
+
+def test_all_wrong_keys_are_told_at_once(folder: Path) -> None:
+    """A recipe is mended in one go, not one error at a time."""
+    wrong = plain(
+        dataset="a b",
+        source={"path": "fotos"},
+        image={"rows": 0, "cols": "8", "channels": 5, "chanels": 3},
+        splits={"train": 0.5, "test": 0.6},
+        checks={"bad_fraction": -1},
+        extra=1,
+    )
+    with pytest.raises(RecipeError, match="extra: unknown key") as caught:
+        parse_recipe(wrong, base=folder)
+    expected = {"extra", "dataset", "source.path", "splits", "checks.bad_fraction"}
+    expected |= {f"image.{key}" for key in ("rows", "cols", "channels", "chanels")}
+    assert expected == {problem.partition(":")[0] for problem in caught.value.problems}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dataset: [", "cannot be read as YAML"),
+        ("- a list", "found list, expected keys: dataset, source"),
+        ("", "found NoneType, expected keys"),
+        ("dataset: a\ndataset: b\n", "key 'dataset' is given twice"),
+        ("dataset: !!python/object/apply:os.getcwd []\n", "cannot be read as YAML"),
+    ],
+)
+def test_text_that_is_no_recipe_is_one_message(folder: Path, text: str, message: str) -> None:
+    """YAML's own errors, keys given twice and unsafe tags are wrong recipes, not crashes."""
+    path = folder / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        read_recipe(path)
+
+
+def test_a_missing_recipe_is_one_message(tmp_path: Path) -> None:
+    """The path is named."""
+    with pytest.raises(RecipeError, match=r"nothing\.yaml"):
+        read_recipe(tmp_path / "nothing.yaml")
+
+
+def test_the_recorded_recipe_reads_back_equal(folder: Path) -> None:
+    """What a version stores of its recipe is itself a recipe, all defaults written out."""
+    recipe = parse_recipe(
+        plain(
+            labels={"from": "file", "file": "labels.csv", "classes": ["1", "no"]}, splits={"train": 0.5, "test": 0.5}
+        ),
+        base=folder,
+    )
+    assert recipe == parse_recipe(yaml.safe_load(recipe.to_yaml()), base=folder)

@@ -1,0 +1,80 @@
+"""Rot is found: every bit of every published file counts."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nhwc
+from nhwc.flows.recipe import Recipe
+from nhwc.pipelines.store import open_shard
+
+FILES = ("checksums", "contract.yaml", "manifest.parquet", "recipe.yaml", "statistics.json", "shard")
+FLIPS = 12
+
+
+@pytest.fixture
+def version(photos: Path, recipe_for: Callable[..., Recipe]) -> nhwc.Version:
+    """A published version."""
+    return nhwc.ingest(recipe_for(), direct=True)
+
+
+def place(version: nhwc.Version, name: str) -> Path:
+    """The path of one of a version's files, or of its only shard."""
+    if name == "shard":
+        (path,) = (version.dataset / "shards").iterdir()
+        return path
+    return version.folder / name
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_flipped_bit_is_found(version: nhwc.Version, name: str) -> None:
+    """Wherever one bit changes, verify names what is damaged; put right, the version is whole again."""
+    path = place(version, name)
+    whole = path.read_bytes()
+    places = np.random.default_rng(7).choice(len(whole) * 8, FLIPS, replace=False)
+    for bit in places:
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(damaged)
+        assert not nhwc.verify(version.dataset).passed, f"bit {bit} of {name}"
+    path.write_bytes(whole)
+    assert nhwc.verify(version.dataset).passed
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_missing_file_is_found(version: nhwc.Version, name: str) -> None:
+    """By its name."""
+    path = place(version, name)
+    path.unlink()
+    verdict = nhwc.verify(version.dataset)
+    assert path.name in {violation.aspect.rpartition("/")[2] for violation in verdict.violations}
+
+
+def test_a_latest_that_names_no_version_is_told(version: nhwc.Version) -> None:
+    """With the versions that there are."""
+    (version.dataset / "latest").write_text("9.9.9\n")
+    with pytest.raises(nhwc.RecipeError, match=r"found no version '9.9.9', expected one of 1\.0\.0"):
+        nhwc.verify(version.dataset)
+
+
+def test_changed_pixels_name_their_samples(version: nhwc.Version) -> None:
+    """A shard's checksum tells that it is damaged, the pixel hashes tell which samples are."""
+    path = place(version, "shard")
+    victim = version.kept.row(3, named=True)
+    pixels = open_shard(path).images
+    needle = pixels[victim["row"]].tobytes()
+    content = path.read_bytes()
+    assert 1 == content.count(needle)
+    path.write_bytes(content.replace(needle, bytes(len(needle))))
+    verdict = nhwc.verify(version.dataset)
+    assert {"checksum": 1, "pixels_changed": 1} == verdict.by_code()
+    assert [victim["sample_id"]] == [v.sample_id for v in verdict.violations if v.sample_id]
+    sampled = nhwc.verify(version.dataset, sample=20)
+    assert {"pixels_changed": 1} == sampled.by_code()
+
+
+def test_a_sample_looks_at_so_many_images(version: nhwc.Version) -> None:
+    """Drawn by the seed."""
+    assert 5 == nhwc.verify(version.dataset, sample=5, seed=1).figures["images"]

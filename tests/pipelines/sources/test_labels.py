@@ -1,0 +1,125 @@
+"""Labels and given splits: from folders or from a file, every entry labelled or quarantined with the reason."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from nhwc.pipelines.sources.labels import (
+    Labelling,
+    Listed,
+    class_findings,
+    class_names,
+    label_entries,
+    read_label_file,
+)
+from nhwc.pipelines.sources.protocol import Discovery, Entry
+from nhwc.validators.errors import RecipeError
+from nhwc.validators.violation import Code
+
+
+def labelled(name: str, **how: object) -> tuple[str | None, str | None, str]:
+    """Label, split and fate of one candidate of that name."""
+    discovery = Discovery(entries=(Entry(name=name),))
+    (entry,) = label_entries(discovery, Labelling(**how))  # type: ignore[arg-type]
+    return entry.label, entry.split, str(entry.violation.code) if entry.violation else entry.status
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "expected"),
+    [
+        ("cat/a.png", {}, ("cat", None, "candidate")),
+        ("cat/sub folder/a.png", {}, ("cat", None, "candidate")),
+        ("animals/cat/a.png", {"depth": 2}, ("animals/cat", None, "candidate")),
+        ("animals/a.png", {"depth": 2}, (None, None, "no_class")),
+        ("a.png", {}, (None, None, "no_class")),
+        ("train/cat/a.png", {"split_folders": True}, ("cat", "train", "candidate")),
+        ("Val/cat/a.png", {"split_folders": True}, ("cat", "validation", "candidate")),
+        ("testing/cat/a.png", {"split_folders": True}, ("cat", "test", "candidate")),
+        ("train/a.png", {"split_folders": True}, (None, "train", "no_class")),
+        ("extra/cat/a.png", {"split_folders": True}, (None, None, "no_split")),
+        ("a.png", {"split_folders": True}, (None, None, "no_split")),
+        ("cat/a.png", {"classes": ("cat", "dog")}, ("cat", None, "candidate")),
+        ("cow/a.png", {"classes": ("cat", "dog")}, (None, None, "unknown_class")),
+    ],
+)
+def test_folders_give_label_and_split(name: str, how: dict[str, object], expected: tuple[str, str, str]) -> None:
+    """The class is the folder at its depth below the split, if there is one."""
+    found = labelled(name, **how)
+    assert expected == (found if found[2] == "candidate" else (None, found[1], found[2]))
+
+
+def listed(labels: set[str], splits: set[str] | None = None) -> dict[str, Listed]:
+    return {"x/a.png": Listed(labels=frozenset(labels), splits=frozenset(splits or set()))}
+
+
+@pytest.mark.parametrize(
+    ("file", "split_listed", "expected"),
+    [
+        (listed({"cat"}), False, ("cat", None, "candidate")),
+        (listed({"cat"}, {"val"}), True, ("cat", "validation", "candidate")),
+        (listed({"cat"}, {"dev"}), True, (None, None, "no_split")),
+        (listed({"cat"}), True, (None, None, "no_split")),
+        (listed({"cat", "dog"}), False, (None, None, "conflicting_label")),
+        (listed({"cat"}, {"train", "test"}), True, (None, None, "conflicting_label")),
+        (listed(set()), False, (None, None, "no_class")),
+        ({}, False, (None, None, "not_listed")),
+    ],
+)
+def test_a_file_gives_label_and_split(
+    file: dict[str, Listed], split_listed: bool, expected: tuple[str, str, str]
+) -> None:
+    """What the file does not settle keeps the sample out, with the reason."""
+    found = labelled("x/a.png", listed=file, split_listed=split_listed)
+    assert expected == (found if found[2] == "candidate" else (None, None, found[2]))
+
+
+def test_what_is_listed_and_missing_is_quarantined() -> None:
+    """A line without its file is an entry too."""
+    entries = label_entries(Discovery(entries=()), Labelling(listed=listed({"cat"})))
+    assert [("x/a.png", "quarantined", Code.MISSING_FILE)] == [
+        (entry.name, entry.status, entry.violation.code) for entry in entries if entry.violation
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_label_files_are_read_as_text(tmp_path: Path, suffix: str) -> None:
+    """CSV and Parquet say the same; 01 stays 01; ./a and a are one path."""
+    table = pl.DataFrame({"path": ["a.png", "./b.png", "b.png"], "label": ["01", "2", "3"], "split": ["train"] * 3})
+    path = tmp_path / f"labels{suffix}"
+    table.write_csv(path) if suffix == ".csv" else table.write_parquet(path)
+    found = read_label_file(path, with_splits=True)
+    assert {"a.png": {"01"}, "b.png": {"2", "3"}} == {name: set(said.labels) for name, said in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("labels.csv", b"file,label\na,b\n", "found columns file, label in .*, expected path, label: add path"),
+        ("labels.csv", b"", "cannot be read as CSV or Parquet"),
+        ("labels.csv", b"path,label\n\xff\xfe\xff,b\n", "cannot be read as CSV or Parquet"),
+        ("labels.parquet", b"no parquet", "cannot be read as CSV or Parquet"),
+    ],
+)
+def test_a_wrong_label_file_is_one_message(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    """Unreadable files and missing columns are told before any image is read."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RecipeError, match=message):
+        read_label_file(tmp_path / name, with_splits=False)
+
+
+def test_ids_never_depend_on_listing_order() -> None:
+    """Classes are sorted by code point, or stand as the recipe lists them."""
+    entries = [Entry(name=f"{label}/1", label=label) for label in ("hat", "Zebra", "고양이", "Hat")]
+    assert ("Hat", "Zebra", "hat", "고양이") == class_names(entries, Labelling())
+    assert class_names(entries[::-1], Labelling()) == class_names(entries, Labelling())
+    assert ("z", "a") == class_names(entries, Labelling(classes=("z", "a")))
+
+
+def test_classes_as_a_whole_are_reported() -> None:
+    """Empty classes, names that differ only in case, and split folders taken for classes."""
+    discovery = Discovery(entries=(), folders=("Hat", "hat", "empty", "hat/sub", ".hidden"))
+    found = class_findings(discovery, Labelling(), ["Hat", "hat"], ("Hat", "hat"))
+    assert [(Code.EMPTY_CLASS, "none in empty"), (Code.CASE_TWINS, "Hat, hat")] == [(f.code, f.found) for f in found]
+    splits = class_findings(Discovery(entries=()), Labelling(), ["train", "val"], ("train", "val"))
+    assert [Code.SPLIT_FOLDERS] == [finding.code for finding in splits]

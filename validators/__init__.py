@@ -1,0 +1,1 @@
+"""What must be true: contracts, the checks that hold them, and what they find."""

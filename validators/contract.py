@@ -1,0 +1,168 @@
+"""What a tensor must be: named axes, a dtype and a value range.
+
+A contract says nothing of how it is checked. `check.compare` holds it against what was found, and the
+three checkers (`spec`, `guard`, `array`) differ only in how they find it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+Size = int | tuple[int, ...] | None
+"""One size, a choice of sizes, or None: any size."""
+
+INTEGER_RANGES: dict[str, tuple[int, int]] = {
+    "uint8": (0, 2**8 - 1),
+    "uint16": (0, 2**16 - 1),
+    "int8": (-(2**7), 2**7 - 1),
+    "int16": (-(2**15), 2**15 - 1),
+    "int32": (-(2**31), 2**31 - 1),
+    "bool": (0, 1),
+}
+"""Every value that such a dtype can hold: a range around it needs no look at the values."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a tensor: its name and the sizes that are allowed (None: any)."""
+
+    name: str
+    size: Size = None
+
+    def allows(self, size: int) -> bool:
+        """Whether an axis of this size keeps the contract."""
+        if self.size is None:
+            return True
+        return size in self.size if isinstance(self.size, tuple) else size == self.size
+
+    @property
+    def expected(self) -> str:
+        """The allowed sizes in words: `any`, `224` or `1|3`."""
+        if self.size is None:
+            return "any"
+        return "|".join(map(str, self.size)) if isinstance(self.size, tuple) else str(self.size)
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.expected}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorContract:
+    """What a tensor must be at one place of the pipeline.
+
+    Args:
+        axes: the axes in order, for instance rows, cols, channels.
+        dtype: the dtype's name, or a tuple of the names that are allowed.
+        value_range: lowest and highest value allowed, both included; None: any finite or other value.
+    """
+
+    axes: tuple[Axis, ...]
+    dtype: str | tuple[str, ...]
+    value_range: tuple[float, float] | None = None
+
+    @property
+    def rank(self) -> int:
+        """The number of axes."""
+        return len(self.axes)
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether the first axis is `samples`."""
+        return self.axes[:1] != () and self.axes[0].name == "samples"
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtypes that are allowed."""
+        return self.dtype if isinstance(self.dtype, tuple) else (self.dtype,)
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """The sizes in order; None where more than one is allowed."""
+        return tuple(axis.size if isinstance(axis.size, int) else None for axis in self.axes)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The shape of a contract whose every size is one number. Raises ValueError for any other."""
+        sizes = tuple(axis.size for axis in self.axes if isinstance(axis.size, int))
+        if len(sizes) != self.rank:
+            raise ValueError(f"{self} leaves a size open")
+        return sizes
+
+    @property
+    def is_determined(self) -> bool:
+        """Whether every size is one number, the dtype is one, and a value range is given."""
+        return None not in self.shape and isinstance(self.dtype, str) and self.value_range is not None
+
+    def range_settled_by(self, dtype: str) -> bool:
+        """Whether no value of this dtype can lie outside the value range: then no value needs a look."""
+        if self.value_range is None:
+            return True
+        lowest, highest = INTEGER_RANGES.get(dtype, (-math.inf, math.inf))
+        return self.value_range[0] <= lowest and highest <= self.value_range[1]
+
+    def axis(self, name: str) -> Axis:
+        """The axis of that name. Raises KeyError where the contract has none."""
+        for axis in self.axes:
+            if axis.name == name:
+                return axis
+        raise KeyError(f"{self} has no axis {name!r}")
+
+    def with_axis(self, name: str, size: Size) -> TensorContract:
+        """The same contract with another size on one axis."""
+        self.axis(name)
+        return replace(self, axes=tuple(Axis(name, size) if axis.name == name else axis for axis in self.axes))
+
+    def batched(self, samples: int | None) -> TensorContract:
+        """The contract of a batch of such tensors: an axis `samples` in front."""
+        return replace(self, axes=(Axis("samples", samples), *self.axes))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for YAML; `from_dict` reads them back equal."""
+        return {
+            # a list, since YAML and JSON writers may sort the keys of a mapping, and rows must stay before cols
+            "axes": [
+                {"name": axis.name, "size": list(axis.size) if isinstance(axis.size, tuple) else axis.size}
+                for axis in self.axes
+            ],
+            "dtype": list(self.dtype) if isinstance(self.dtype, tuple) else self.dtype,
+            "value_range": None if self.value_range is None else list(self.value_range),
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> TensorContract:
+        """The contract that `to_dict` wrote. Raises KeyError where a part is missing."""
+        dtype, value_range = plain["dtype"], plain["value_range"]
+        return cls(
+            axes=tuple(
+                Axis(axis["name"], tuple(axis["size"]) if isinstance(axis["size"], list) else axis["size"])
+                for axis in plain["axes"]
+            ),
+            dtype=tuple(dtype) if isinstance(dtype, list) else dtype,
+            value_range=None if value_range is None else tuple(value_range),
+        )
+
+    def __str__(self) -> str:
+        text = f"{'|'.join(self.dtypes)}[{', '.join(map(str, self.axes))}]"
+        return text if self.value_range is None else f"{text} in {interval(*self.value_range)}"
+
+
+def interval(low: float, high: float) -> str:
+    """Both ends in words, as `[0, 255]`: short where that is exact, and in full where it is not."""
+    return f"[{_number(low)}, {_number(high)}]"
+
+
+def _number(value: float) -> str:
+    short = f"{value:g}"
+    return short if float(short) == value else str(value)
+
+
+def image_contract(
+    *, rows: Size, cols: Size, channels: Size, dtype: str | tuple[str, ...], value_range: tuple[float, float] | None
+) -> TensorContract:
+    """The contract of one image: axes rows, cols, channels, in this order."""
+    return TensorContract(
+        axes=(Axis("rows", rows), Axis("cols", cols), Axis("channels", channels)), dtype=dtype, value_range=value_range
+    )

@@ -1,0 +1,159 @@
+"""The manifest: a row a discovered entry, and the rules that every manifest keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+
+from nhwc.validators.verdict import Verdict
+from nhwc.validators.violation import Code, Violation
+
+STATUSES = ("kept", "quarantined", "skipped")
+
+COLUMNS: Mapping[str, Any] = {
+    "sample_id": pl.String,  # 16 hex digits of SHA-256 of the path's bytes
+    "path": pl.String,  # relative to the source, with /; bytes that are not UTF-8 as \xNN
+    "status": pl.String,
+    "code": pl.String,  # why it is not kept
+    "label": pl.String,
+    "label_id": pl.Int32,
+    "split": pl.String,
+    "sha256": pl.String,  # of the file
+    "bytes": pl.Int64,
+    "format": pl.String,  # what follows is the header's
+    "rows": pl.Int32,
+    "cols": pl.Int32,
+    "channels": pl.Int32,
+    "bit_depth": pl.Int32,
+    "mode": pl.String,
+    "alpha": pl.Boolean,
+    "orientation": pl.Int32,
+    "frames": pl.Int32,
+    "decoder": pl.String,
+    "notes": pl.List(pl.String),  # codes of what a kept sample is remarkable for
+    "shard": pl.String,
+    "row": pl.Int32,
+    "pixel_hash": pl.String,  # SHA-256 of the stored pixels
+    "channel_mean": pl.List(pl.Float64),  # of the stored pixels
+    "channel_std": pl.List(pl.Float64),
+    "stage": pl.String,  # what follows is the violation's
+    "aspect": pl.String,
+    "expected": pl.String,
+    "found": pl.String,
+    "hint": pl.String,
+}
+"""Each column of `manifest.parquet` and its type."""
+
+_NEEDED_WHEN_KEPT = ("label", "label_id", "split", "sha256", "format", "rows", "cols", "shard", "row", "pixel_hash")
+_NEEDED_OTHERWISE = ("code", "stage", "expected", "found", "hint")
+
+_ROW_RULES: Mapping[str, pl.Expr] = {
+    "a kept row has label, split, place and hashes, and no code": (pl.col("status") != "kept")
+    | (pl.all_horizontal(pl.col(_NEEDED_WHEN_KEPT).is_not_null()) & pl.col("code").is_null()),
+    "a row that is not kept says why, and has no place in a shard": (pl.col("status") == "kept")
+    | (pl.all_horizontal(pl.col(_NEEDED_OTHERWISE).is_not_null()) & pl.col("shard").is_null()),
+    "no two rows share a place in a shard": pl.col("shard").is_null() | pl.struct("shard", "row").is_unique(),
+}
+"""What concerns more than one column of a row, in words and as the expression that is true where it holds."""
+
+
+def _row_check(text: str, holds: pl.Expr) -> pa.Check:
+    return pa.Check(lambda manifest: manifest.lazyframe.select(holds), name=text, error=text)
+
+
+def _hex(digits: int) -> pa.Check:
+    return pa.Check.str_matches(f"^[0-9a-f]{{{digits}}}$", error=f"{digits} hex digits")
+
+
+def _at_least(least: int) -> pa.Check:
+    return pa.Check.ge(least, error=f"{least} or more")
+
+
+SCHEMA = pa.DataFrameSchema(
+    {
+        **{name: pa.Column(dtype, nullable=True) for name, dtype in COLUMNS.items()},
+        "sample_id": pa.Column(pl.String, _hex(16), unique=True),
+        "path": pa.Column(pl.String),
+        "status": pa.Column(pl.String, pa.Check.isin(STATUSES, error="|".join(STATUSES))),
+        "code": pa.Column(
+            pl.String, pa.Check.isin([str(code) for code in Code], error="a code of `nhwc codes`"), nullable=True
+        ),
+        "sha256": pa.Column(pl.String, _hex(64), nullable=True),
+        "pixel_hash": pa.Column(pl.String, _hex(64), nullable=True),
+        "label_id": pa.Column(pl.Int32, _at_least(0), nullable=True),
+        "row": pa.Column(pl.Int32, _at_least(0), nullable=True),
+        "rows": pa.Column(pl.Int32, _at_least(1), nullable=True),
+        "cols": pa.Column(pl.Int32, _at_least(1), nullable=True),
+    },
+    checks=[_row_check(text, holds) for text, holds in _ROW_RULES.items()],
+    strict=True,
+)
+"""What pandera holds a manifest to. Only eager frames are really checked (a LazyFrame's values are not)."""
+
+
+def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """A manifest of these rows, sorted by path: columns that a row lacks are null.
+
+    Raises KeyError where a row has what is no column of a manifest: it would be lost without a word.
+    """
+    foreign = sorted({name for row in rows for name in row} - COLUMNS.keys())
+    if foreign:
+        raise KeyError(f"a manifest has no column {', '.join(foreign)}")
+    full = [{name: row.get(name) for name in COLUMNS} for row in rows]
+    return pl.DataFrame(full, schema=dict(COLUMNS), orient="row").sort("path", "sample_id")
+
+
+def check_manifest(manifest: pl.DataFrame) -> Verdict:
+    """Every rule that the manifest breaks, all at once, as violations at the stage `publish`.
+
+    Raises TypeError for a LazyFrame, whose values pandera would not look at.
+    """
+    if not isinstance(manifest, pl.DataFrame):
+        raise TypeError(
+            "check_manifest needs a polars DataFrame, since the values of a LazyFrame would not be checked: "
+            f"call .collect() on it. Received: {type(manifest).__name__}"
+        )
+    try:
+        SCHEMA.validate(manifest, lazy=True)
+    except pa.errors.SchemaErrors as errors:
+        cases = errors.failure_cases.group_by("schema_context", "column", "check", maintain_order=True).agg(
+            pl.len().alias("count"), pl.col("failure_case").cast(pl.String).first(), pl.col("index").first()
+        )
+        return Verdict(violations=tuple(_violation(manifest, case) for case in cases.iter_rows(named=True)))
+    return Verdict(figures={"rows": manifest.height})
+
+
+def _violation(manifest: pl.DataFrame, case: Mapping[str, Any]) -> Violation:
+    """One broken rule, from pandera's failure cases: they have an index where it is values that break it."""
+    check, value = str(case["check"]), str(case["failure_case"])
+    aspect, expected = case["column"] or "row", _EXPECTED.get(check, check)
+    if case["index"] is not None:
+        found = f"{_counted(case['count'])}, the first is {_path(manifest, case['index'])}"
+        if case["column"]:
+            found += f" with {value}"
+    elif check == "column_in_dataframe":
+        aspect, expected, found = value, f"a column of type {COLUMNS[value]}", "no such column"
+    elif check == "column_in_schema":
+        aspect, expected, found = value, "only the columns of a manifest", "a column more"
+    elif check.startswith("dtype("):
+        expected, found = f"type {COLUMNS[aspect]}", f"type {value}"
+    else:
+        found = "not checked, since a column is missing or of another type"
+    return Violation(code=Code.MANIFEST_RULE, stage="publish", aspect=aspect, expected=expected, found=found)
+
+
+_EXPECTED: Mapping[str, str] = {"field_uniqueness": "no value twice", "not_nullable": "a value in every row"}
+"""pandera's names of its own rules, in words."""
+
+
+def _counted(rows: int) -> str:
+    return "1 row" if rows == 1 else f"{rows} rows"
+
+
+def _path(manifest: pl.DataFrame, index: int) -> str:
+    """The row's path; its number where it has none."""
+    path = manifest["path"][index] if "path" in manifest.columns else None
+    return f"row {index}" if path is None else str(path)

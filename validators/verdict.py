@@ -1,0 +1,44 @@
+"""A verdict: did the data keep its promise, and if not, every reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nhwc.validators.violation import Violation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a check of many samples came to.
+
+    Args:
+        violations: what speaks against the data; none means that it passed.
+        figures: what was counted or measured, by name.
+    """
+
+    violations: tuple[Violation, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing speaks against the data."""
+        return not self.violations
+
+    def by_code(self) -> dict[str, int]:
+        """How many violations there are of each code, most frequent first."""
+        return dict(Counter(str(violation.code) for violation in self.violations).most_common())
+
+    def require(self) -> Verdict:
+        """This verdict if it passed. Raises DataError, with every reason, if it did not."""
+        from nhwc.validators.errors import DataError  # noqa: PLC0415  an error holds a verdict, so errors imports this
+
+        if not self.passed:
+            raise DataError(self)
+        return self
+
+    def __str__(self) -> str:
+        if self.passed:
+            return "passed"
+        return "\n".join(str(violation) for violation in self.violations)

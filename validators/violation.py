@@ -1,0 +1,141 @@
+"""A contract broken: by which sample, at which stage, what was found and what was expected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Every reason that nhwc gives, with what it means and how to mend it.
+
+    A code says what was seen. Whether a sample was kept with it, skipped or quarantined stands in the
+    manifest's `status`: many are a matter of the recipe's policy.
+    """
+
+    meaning: str
+    mend: str
+
+    def __new__(cls, value: str, meaning: str, mend: str) -> Code:
+        """One member: its value, what it means and how to mend it."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        member.mend = mend
+        return member
+
+    # what discovery sees
+    HIDDEN = "hidden", "the name, or a folder above it, begins with a dot", "rename it if it is a sample"
+    LITTER = "litter", "left behind by a system or an editor (Thumbs.db, __MACOSX, @eaDir)", "nothing to mend"
+    OTHER_FILE = "other_file", "neither its content nor its name is an image's", "nothing to mend"
+    LINK = "link", "a symbolic link: what it leads to inside the source is found by itself", "put the file itself there"
+    LINK_OUTSIDE = "link_outside", "a symbolic link that leaves the source", "put the file itself there"
+    LINK_BROKEN = "link_broken", "a symbolic link that leads nowhere or in a loop", "remove or mend the link"
+    SPECIAL_FILE = "special_file", "a FIFO, a socket or a device: reading it could wait for ever", "remove it"
+    EMPTY_FOLDER = "empty_folder", "a folder with nothing in it", "fill or remove it"
+    UNREADABLE_FOLDER = "unreadable_folder", "the folder cannot be listed", "give read permission"
+    NOT_LISTED = "not_listed", "the label file does not name this image", "add a line to the label file"
+    MISSING_FILE = (
+        "missing_file",
+        "the label file names it, the source does not have it",
+        "add the file or drop the line",
+    )
+    NAME_NOT_UTF8 = "name_not_utf8", "the name is not UTF-8; it is shown with escapes", "rename it in UTF-8"
+    # labels and splits
+    NO_CLASS = "no_class", "the image lies in no class folder", "move it into the folder of its class"
+    UNKNOWN_CLASS = "unknown_class", "its label is not among the recipe's classes", "add the class or mend the label"
+    CONFLICTING_LABEL = "conflicting_label", "the label file gives it two labels or splits", "keep one line"
+    NO_SPLIT = "no_split", "its split is missing or unknown", "put it into train, validation or test"
+    NESTED = "nested", "it lies deeper than its class folder", "move it up, or raise labels.depth"
+    EMPTY_CLASS = "empty_class", "a class folder without any image kept", "fill or remove the folder"
+    CASE_TWINS = "case_twins", "two class names differ only in case", "rename one"
+    SPLIT_FOLDERS = "split_folders", "the class folders are named like splits", "set splits: {from: folder}"
+    # what the header says
+    EMPTY_FILE = "empty_file", "the file has no bytes", "copy it again from where it came"
+    UNREADABLE_FILE = "unreadable_file", "the file cannot be read", "check permission and disk"
+    NOT_AN_IMAGE = "not_an_image", "named like an image, but the bytes are none", "fetch the image again"
+    UNSUPPORTED_FORMAT = "unsupported_format", "an image format that nhwc does not read", "convert it to PNG or JPEG"
+    FORMAT_NOT_ALLOWED = "format_not_allowed", "a format that the recipe does not allow", "add it to image.formats"
+    WRONG_EXTENSION = "wrong_extension", "the name claims another format than the bytes", "rename it"
+    DAMAGED_HEADER = "damaged_header", "the header cannot be read", "fetch the image again"
+    TOO_MANY_PIXELS = "too_many_pixels", "more pixels than image.max_pixels", "shrink it or raise image.max_pixels"
+    TOO_MANY_BYTES = "too_many_bytes", "more bytes than image.max_bytes", "shrink it or raise image.max_bytes"
+    TOO_MANY_SCANS = "too_many_scans", "a progressive JPEG made to burn time", "save it again with fewer scans"
+    OVERSIZE = "oversize", "more than half of image.max_pixels", "shrink it at the source to ingest faster"
+    # what pixels are
+    ALPHA = "alpha", "it has an alpha channel or a transparent colour", "set image.alpha, or flatten it"
+    SIXTEEN_BIT = "sixteen_bit", "16 bits a channel", "set image.bit_depth"
+    UNSUPPORTED_DEPTH = (
+        "unsupported_depth",
+        "a bit depth that cannot be kept as it is",
+        "save it with 8 bits, or as a 16-bit PNG",
+    )
+    UNSUPPORTED_MODE = "unsupported_mode", "a colour space that nhwc does not read", "save it as RGB"
+    EXIF_ORIENTATION = "exif_orientation", "upright only after its EXIF orientation is applied", "set image.orientation"
+    ANIMATED = "animated", "more than one frame or page", "set image.animation, or split it into frames"
+    CMYK = "cmyk", "CMYK, converted to RGB", "save it as RGB to choose the profile yourself"
+    PALETTE = "palette", "palette colours, expanded", "nothing to mend"
+    GRAY = "gray", "a gray image in a colour dataset", "check that it belongs here"
+    COLOUR = "colour", "a colour image in a gray dataset", "check that it belongs here"
+    # what decoding and the stages say
+    TRUNCATED = "truncated", "the data ends before the image does", "fetch the image again"
+    UNDECODABLE = "undecodable", "the decoder refuses the data", "fetch or save the image again"
+    DIFFERS_FROM_HEADER = "differs_from_header", "decoded to another shape than its header says", "save it again"
+    CHANGED = "changed_while_reading", "the file changed between two reads of one run", "ingest again when it rests"
+    WRONG_RANK = "wrong_rank", "another number of axes than the contract's", "reshape to (rows, cols, channels)"
+    WRONG_SIZE = "wrong_size", "another number of samples, rows or cols", "resize it"
+    WRONG_CHANNELS = "wrong_channels", "another number of channels", "set image.channels"
+    WRONG_DTYPE = "wrong_dtype", "another dtype than the contract's", "cast it"
+    OUT_OF_RANGE = "out_of_range", "values outside the contract's range, or not finite", "scale it"
+    # what a run or a version says
+    NOTHING_KEPT = "nothing_kept", "not one sample is left", "see the codes of what was quarantined"
+    OVER_BUDGET = "over_budget", "too large a share was quarantined", "mend the source or raise checks.bad_fraction"
+    OVER_CLASS_BUDGET = (
+        "over_class_budget",
+        "too large a share of a class was quarantined",
+        "mend it or raise checks.bad_fraction_per_class",
+    )
+    MANIFEST_RULE = (
+        "manifest_rule",
+        "the manifest breaks a rule of its own",
+        "ingest again; if it stays, report it with the recipe",
+    )
+    CHECKSUM = "checksum", "a published file is not what was published", "ingest again: it is made anew"
+    MISSING_PART = "missing_part", "a published file is missing", "ingest again: it is made anew"
+    PIXELS_CHANGED = (
+        "pixels_changed",
+        "stored pixels are not those that were published",
+        "ingest again: they are made anew",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    """One finding against one sample, or against a whole dataset.
+
+    Args:
+        code: the reason.
+        stage: where it was seen: discover, probe, decode, convert, resize, store, load, cast, batch, publish, verify.
+        aspect: what of it: rank, rows, cols, channels, samples, dtype, range, bytes, label, ...
+        sample_id: whose; None where it concerns no single sample.
+        expected: what had to be there, in words.
+        found: what was there, in words.
+        hint: how to mend it; the code's own mend where not given.
+    """
+
+    code: Code
+    stage: str
+    aspect: str
+    expected: str
+    found: str
+    sample_id: str | None = None
+    hint: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.hint:
+            object.__setattr__(self, "hint", self.code.mend)
+
+    def __str__(self) -> str:
+        who = f" sample {self.sample_id}" if self.sample_id else ""
+        seen = f"{self.aspect} found {self.found}, expected {self.expected}"
+        return f"{self.stage}{who}: {self.code}: {seen}. To mend: {self.hint}."
