@@ -15,6 +15,8 @@ from PIL import Image
 from nhwc.flows.ingest import run_ingest
 from nhwc.flows.recipe import Recipe, read_recipe
 from nhwc.flows.summary import text
+from nhwc.pipelines.batch import batch_contract
+from nhwc.pipelines.cast import cast_contract
 from nhwc.pipelines.image import load_image
 from nhwc.pipelines.load import load
 from nhwc.validators.errors import MachineError, RecipeError
@@ -45,18 +47,21 @@ def run_demo(folder: Path, *, direct: bool, say: Say) -> None:
     )
     recipe = read_recipe(recipe_file)
     say(f"2. nhwc ingest {recipe_file}")
-    say(text(_ingest(recipe, direct=direct), recipe.dataset) + "\n")
+    ingested = _ingest(recipe, direct=direct)
+    say(text(ingested, recipe.dataset) + "\n")
+    image = ingested.version.contract
     say(f"3. nhwc.load({str(recipe.dataset_path)!r}, split='train', batch_size={BATCH}, shuffle=True, scale='unit')")
     train = load(recipe.dataset_path, split="train", batch_size=BATCH, shuffle=True, seed=7, scale="unit")
+    say(f"   contract of a batch: {batch_contract(cast_contract(image, scale='unit'), samples=BATCH)}")
     for images, labels in train.take(3):
         pixels = images.numpy()
         span = f"[{pixels.min():g}, {pixels.max():g}]"
         say(f"   {pixels.dtype.name}{pixels.shape} in {span}, labels {labels.numpy()[:8]}...")
     say("\n4. a small Conv2D takes the batches as they are")
     _train(train, load(recipe.dataset_path, split="test", batch_size=BATCH, scale="unit"), say)
-    for photograph in photographs:
-        shape = load_image(photograph, target_size=(100, 100)).shape
-        say(f"\n5. nhwc.load_image({photograph.name!r}, target_size=(100, 100)).shape = {shape}")
+    shapes = {path.name: load_image(path, target_size=(100, 100)).shape for path in photographs}
+    said = ", ".join(f"{name} is {shape}" for name, shape in shapes.items())
+    say(f"\n5. nhwc.load_image(photograph, target_size=(100, 100)): {said}")
     say(f"\nnext: nhwc inspect {recipe.dataset_path}, or edit {recipe_file} and ingest again")
 
 

@@ -36,7 +36,7 @@ def text(ingested: Ingested, dataset: str) -> str:
     for title, rows in _tables(ingested):
         lines.append(f"  {title}")
         width = max(len(code) for code, _, _ in rows)
-        lines += [f"    {code:<{width}}  {count:>6,}  {names}" for code, count, names in rows]
+        lines += [f"    {code:<{width}}  {count:>6,}  {_MEANINGS[code]}: {names}" for code, count, names in rows]
     for finding in ingested.findings:
         lines.append(f"  classes: {finding.code}: {printable(finding.found)} (expected {finding.expected})")
     lines += [f"  refused: {printable(str(violation))}" for violation in ingested.verdict.violations]

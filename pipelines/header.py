@@ -334,7 +334,7 @@ def _by_pillow(content: bytes, format: str, *, bit_depth: int) -> HeaderFacts:
     return HeaderFacts(
         format=format, rows=image.height, cols=image.width, channels=_CHANNELS[image.mode], bit_depth=bit_depth,
         mode=image.mode, alpha=image.mode in ("LA", "PA", "RGBA"), orientation=image.info.get("orientation", 1),
-        frames=image.n_frames if format == "avif" else 1,
+        frames=getattr(image, "n_frames", 1) if format == "avif" else 1,
     )  # fmt: skip
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from io import BytesIO
 
-from PIL import BmpImagePlugin, GifImagePlugin, ImageFile, TiffImagePlugin, WebPImagePlugin
-from PIL.AvifImagePlugin import AvifImageFile, _avif
+from PIL import BmpImagePlugin, GifImagePlugin, ImageFile, TiffImagePlugin, WebPImagePlugin, _avif
+from PIL.AvifImagePlugin import AvifImageFile
 
 
 class TiffFile(TiffImagePlugin.TiffImageFile):

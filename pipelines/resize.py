@@ -105,14 +105,12 @@ def _sampled(array: Array, sampling: _Sampling, dtype: str) -> Array:
         if channels == 4 or (channels == 3 and array.size < _LARGE):
             return sampling.image(Image.fromarray(array))
         # the same values: Pillow's RGB takes 4 bytes a pixel, a plane by itself takes one
-        planes = (np.ascontiguousarray(array[..., channel]) for channel in range(channels))
-        return np.stack([sampling.image(Image.fromarray(plane)) for plane in planes], axis=-1)
-    weighted = channels == 4 and sampling.resize.method != "nearest"
-    planes = (
-        _weighted_planes(array, sampling)
-        if weighted
-        else [sampling.plane(array[..., channel]) for channel in range(channels)]
-    )
+        images = (Image.fromarray(np.ascontiguousarray(array[..., channel])) for channel in range(channels))
+        return np.stack([sampling.image(image) for image in images], axis=-1)
+    if channels == 4 and sampling.resize.method != "nearest":
+        planes = _weighted_planes(array, sampling)
+    else:
+        planes = [sampling.plane(array[..., channel]) for channel in range(channels)]
     return _within_range(np.stack(planes, axis=-1), dtype)
 
 

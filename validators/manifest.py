@@ -24,14 +24,14 @@ COLUMNS: Mapping[str, Any] = {
     "sha256": pl.String,  # of the file
     "bytes": pl.Int64,
     "format": pl.String,  # what follows is the header's
-    "rows": pl.Int32,
-    "cols": pl.Int32,
+    "rows": pl.Int64,
+    "cols": pl.Int64,
     "channels": pl.Int32,
     "bit_depth": pl.Int32,
     "mode": pl.String,
     "alpha": pl.Boolean,
     "orientation": pl.Int32,
-    "frames": pl.Int32,
+    "frames": pl.Int64,
     "decoder": pl.String,
     "notes": pl.List(pl.String),  # codes of what a kept sample is remarkable for
     "shard": pl.String,
@@ -85,8 +85,8 @@ SCHEMA = pa.DataFrameSchema(
         "pixel_hash": pa.Column(pl.String, _hex(64), nullable=True),
         "label_id": pa.Column(pl.Int32, _at_least(0), nullable=True),
         "row": pa.Column(pl.Int32, _at_least(0), nullable=True),
-        "rows": pa.Column(pl.Int32, _at_least(1), nullable=True),
-        "cols": pa.Column(pl.Int32, _at_least(1), nullable=True),
+        "rows": pa.Column(pl.Int64, _at_least(1), nullable=True),
+        "cols": pa.Column(pl.Int64, _at_least(1), nullable=True),
     },
     checks=[_row_check(text, holds) for text, holds in _ROW_RULES.items()],
     strict=True,

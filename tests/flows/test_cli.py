@@ -51,7 +51,7 @@ def test_ingest_says_what_it_made_and_the_next_command(nhwc_command: Run, photos
     status, out, err = nhwc_command("ingest", recipe_file, "--direct")
     assert (0, "") == (status, err)
     assert "pets: published: version 1.0.0; 21 discovered = 20 kept, 0 quarantined, 1 skipped" in out
-    assert "other_file       1  notes.txt" in out
+    assert "other_file       1  neither its content nor its name is an image's: notes.txt" in out
     assert "files decoded in this run: 20" in out
     assert "next: nhwc verify" in out
     status, out, _ = nhwc_command("ingest", recipe_file, "--direct")
@@ -66,7 +66,7 @@ def test_ingest_ends_with_1_over_the_budget(nhwc_command: Run, photos: Path, rec
     status, out, _ = nhwc_command("ingest", recipe_file, "--direct")
     assert 1 == status
     assert "pets: refused: nothing published" in out
-    assert r"not_an_image       1  cat/bad\x1b[31m.png" in out
+    assert r"not_an_image       1  named like an image, but the bytes are none: cat/bad\x1b[31m.png" in out
     assert "over_budget: all found 1 of 21 images quarantined (4.8%), expected at most 2.0%" in out
     assert "refused/manifest.parquet" in out
 

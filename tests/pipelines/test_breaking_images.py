@@ -112,7 +112,7 @@ def test_every_file_is_kept_or_says_why(corpus):
 
 @pytest.mark.filterwarnings("ignore")  # the judge's own warnings
 def test_what_is_kept_is_what_pillow_shows(corpus):
-    """Pixels of whatever is kept are within 2 of Pillow's, JPEG too (both use the accurate DCT), the named ones apart."""
+    """Pixels of whatever is kept are within 2 of Pillow's, JPEG's too (the same DCT), but for those named above."""
     differing, compared = {}, 0
     for name, content in _files(corpus):
         if (array := _at_own_size(content).array) is None:
@@ -130,22 +130,23 @@ def test_what_is_kept_is_what_pillow_shows(corpus):
 
 
 def test_what_pillow_decodes_is_what_opencv_shows(corpus):
-    """BMP, WebP, TIFF and AVIF, decoded by Pillow, are within 2 of OpenCV's pixels where both see the same size.
+    """Opaque WebP, TIFF and AVIF, decoded by Pillow, are within 1 on average of OpenCV's pixels.
 
-    Left out: what OpenCV is known to do otherwise (alpha of 32-bit BMP filler, broken run lengths, associated alpha).
+    OpenCV turns nothing upright here, so only files that are stored upright are compared.
     """
     far, compared = [], 0
     for name, content in _files(corpus):
         prepared = _at_own_size(content)
-        if prepared.array is None or prepared.facts.format not in ("webp", "avif", "tiff") or prepared.facts.alpha:
+        facts = prepared.facts
+        if prepared.array is None or facts.format not in ("webp", "avif", "tiff") or facts.alpha:
             continue
-        judged = _by_opencv(content)
+        judged = _by_opencv(content) if facts.orientation == 1 else None
         if judged is not None and judged.shape == prepared.array.shape:
             compared += 1
             if np.abs(judged - prepared.array).mean() > 1:
                 far.append(name)
     assert far == []
-    assert compared > 30
+    assert compared > 20
 
 
 @pytest.mark.parametrize("keep", [False, True], ids=["scale", "keep"])
