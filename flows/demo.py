@@ -42,9 +42,7 @@ def run_demo(folder: Path, *, direct: bool, say: Say) -> None:
     photographs = write_images(folder)
     recipe_file = folder / "digits.yaml"
     recipe_file.write_text(RECIPE)
-    say(
-        f"1. wrote 1,797 real digits of 8 x 8 pixels as PNG files to {folder / 'images'}, with 5 broken files among them\n"
-    )
+    say(f"1. wrote 1,797 real digits of 8 x 8 pixels as PNG files to {folder / 'images'}, and 5 broken files\n")
     recipe = read_recipe(recipe_file)
     say(f"2. nhwc ingest {recipe_file}")
     ingested = _ingest(recipe, direct=direct)

@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
-import nhwc
 import pytest
+
+import nhwc
 from nhwc.flows.demo import run_demo
 
 
