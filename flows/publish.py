@@ -74,12 +74,13 @@ def next_number(draft: Draft, before: Version | None) -> str | None:
         return FIRST
     major, minor, patch = before.major_minor_patch
     old, new = _samples(before.manifest), _samples(draft.manifest)
-    contract_changed = draft.contract_text != (before.folder / "contract.yaml").read_text()
+    contract_changed = (draft.recipe.image.contract, draft.classes) != (before.contract, before.classes)
     if contract_changed or any(new.get(sample_id) != facts for sample_id, facts in old.items()):
         return f"{major + 1}.0.0"
     if len(new) > len(old):
         return f"{major}.{minor + 1}.0"
-    if draft.manifest.equals(before.manifest) and draft.recipe.to_yaml() == before.recipe_text:
+    said = draft.recipe.to_yaml(), draft.contract_text
+    if draft.manifest.equals(before.manifest) and said == (before.recipe_text, before.contract_text):
         return None
     return f"{major}.{minor}.{patch + 1}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,6 +20,7 @@ from nhwc.flows.native_stderr import silenced_native_stderr
 from nhwc.pipelines.image import Prepared, image_stages, prepare
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.sources.protocol import Entry, Source
+from nhwc.pipelines.stage import Array, Stage
 from nhwc.pipelines.store import record_batch, samples_a_shard, shard_name
 from nhwc.validators.manifest import frame
 from nhwc.validators.violation import Code, Violation
@@ -35,10 +36,11 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class HashedEntry:
-    """A candidate with the SHA-256 of its file, or with why it cannot be read."""
+    """A candidate with the SHA-256 and the size in bytes of its file, or with why it cannot be read."""
 
     entry: Entry
     sha256: str | None = None
+    size: int | None = None
     violation: Violation | None = None
 
 
@@ -63,7 +65,8 @@ def hash_entries(entries: Sequence[Entry], source: Source, advance: Advance) -> 
 def _hash_entry(entry: Entry, source: Source) -> HashedEntry:
     try:
         with source.location(entry).open("rb") as file:
-            return HashedEntry(entry=entry, sha256=hashlib.file_digest(file, "sha256").hexdigest())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return HashedEntry(entry=entry, sha256=digest, size=file.tell())
     except OSError as error:
         return HashedEntry(entry=entry, violation=_unreadable(error))
 
@@ -95,12 +98,12 @@ def make_shard(
     images = np.empty((len(chunk.samples), *image.contract.sizes), image.dtype)
     kept: list[dict[str, Any]] = []
     rows_made: list[dict[str, Any]] = []
-    with silenced_native_stderr():
-        for sample, prepared in _prepared(chunk, source, image):
-            row = _row(sample, prepared)
-            if prepared.array is not None:
-                images[len(kept)] = prepared.array
-                row |= {"shard": chunk.name, "row": len(kept), **_pixel_facts(prepared.array)}
+    make = partial(_make_sample, source=source, image=image, stages=image_stages(image))
+    with silenced_native_stderr(), ThreadPoolExecutor(THREADS) as pool:
+        for row, array in pool.map(make, chunk.samples):
+            if array is not None:
+                images[len(kept)] = array
+                row |= {"shard": chunk.name, "row": len(kept)}
                 kept.append(row)
             rows_made.append(row)
             advance(1)
@@ -113,14 +116,22 @@ def make_shard(
     return rows
 
 
-def _prepared(chunk: Chunk, source: Source, image: ImageRecipe) -> Iterator[tuple[HashedEntry, Prepared]]:
-    """Each sample of the chunk after its stages, in order, several at a time."""
-    one = partial(_prepare_one, source=source, image=image, stages=image_stages(image))
-    with ThreadPoolExecutor(THREADS) as pool:
-        yield from zip(chunk.samples, pool.map(one, chunk.samples), strict=True)
+def _make_sample(
+    sample: HashedEntry, *, source: Source, image: ImageRecipe, stages: Sequence[Stage]
+) -> tuple[dict[str, Any], Array | None]:
+    """The manifest's row of one candidate, and what is stored of it if it is kept."""
+    prepared = _prepare(sample, source, image, stages)
+    row = entry_row(sample.entry) | {"sha256": sample.sha256, "bytes": sample.size, "decoder": prepared.decoder}
+    if prepared.facts is not None:
+        row |= asdict(prepared.facts)
+    row["notes"] = [str(code) for code in (*sample.entry.notes, *prepared.notes)]
+    if prepared.array is None:
+        return row | violation_row(*prepared.violations), None
+    return row | {"status": "kept"} | _pixel_facts(prepared.array), prepared.array
 
 
-def _prepare_one(sample: HashedEntry, *, source: Source, image: ImageRecipe, stages: Any) -> Prepared:
+def _prepare(sample: HashedEntry, source: Source, image: ImageRecipe, stages: Sequence[Stage]) -> Prepared:
+    """Read one file and pass it through the stages; whatever is wrong with it comes back as violations."""
     try:
         with source.location(sample.entry).open("rb") as file:
             content = file.read(image.max_bytes + 1)  # one more than allowed is enough to refuse it
@@ -135,39 +146,25 @@ def _prepare_one(sample: HashedEntry, *, source: Source, image: ImageRecipe, sta
     return prepare(content, suffix=suffix, recipe=image, stages=stages, sample_id=sample.entry.sample_id)
 
 
-def _row(sample: HashedEntry, prepared: Prepared) -> dict[str, Any]:
-    """What the manifest says of one candidate, before it has a place in a shard."""
-    row = entry_row(sample.entry, sample.sha256)
-    if prepared.facts is not None:
-        row |= asdict(prepared.facts)
-    notes = [str(code) for code in (*sample.entry.notes, *prepared.notes)]
-    row |= {"decoder": prepared.decoder, "notes": notes}
-    return row | (violation_row(prepared.violations[0]) if prepared.violations else {"status": "kept"})
-
-
-def entry_row(entry: Entry, sha256: str | None = None) -> dict[str, Any]:
+def entry_row(entry: Entry) -> dict[str, Any]:
     """The part of a row that discovery knows."""
-    row = {
-        "sample_id": entry.sample_id,
-        "path": entry.path,
-        "label": entry.label,
-        "split": entry.split,
-        "sha256": sha256,
-    }
+    row: dict[str, Any] = {
+        "sample_id": entry.sample_id, "path": entry.path, "label": entry.label, "split": entry.split
+    }  # fmt: skip
     if entry.violation is not None:
         row |= violation_row(entry.violation) | {"status": entry.status}
     return row
 
 
-def violation_row(violation: Violation) -> dict[str, Any]:
-    """The part of a row that says why it is quarantined."""
-    return {
-        "status": "quarantined", "code": str(violation.code), "stage": violation.stage, "aspect": violation.aspect,
-        "expected": violation.expected, "found": violation.found, "hint": violation.hint,
-    }  # fmt: skip
+def violation_row(*violations: Violation) -> dict[str, Any]:
+    """The part of a row that says why it is quarantined: the first code, and all that was found and expected."""
+    row = {"status": "quarantined", "code": str(violations[0].code), "stage": violations[0].stage}
+    for name in ("aspect", "expected", "found", "hint"):
+        row[name] = "; ".join(getattr(violation, name) for violation in violations)
+    return row
 
 
-def _pixel_facts(pixels: np.ndarray[Any, Any]) -> dict[str, Any]:
+def _pixel_facts(pixels: Array) -> dict[str, Any]:
     """Hash, and mean and standard deviation of each channel in float64, of one stored image."""
     channels = [pixels[..., channel] for channel in range(pixels.shape[-1])]
     return {

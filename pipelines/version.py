@@ -107,13 +107,13 @@ class Version:
     @cached_property
     def statistics(self) -> dict[str, Any]:
         """Counts, findings about classes, and per-channel mean and standard deviation."""
-        plain: dict[str, Any] = json.loads((self.folder / "statistics.json").read_text())
+        plain: dict[str, Any] = json.loads((self.folder / "statistics.json").read_text(encoding="utf-8"))
         return plain
 
     @cached_property
     def recipe_text(self) -> str:
         """The recipe that it was made with, as YAML."""
-        return (self.folder / "recipe.yaml").read_text()
+        return (self.folder / "recipe.yaml").read_text(encoding="utf-8")
 
     @property
     def _others(self) -> list[str]:
@@ -121,6 +121,11 @@ class Version:
         return sorted(path.name for path in self.dataset.iterdir() if _NUMBER.match(path.name))
 
     @cached_property
+    def contract_text(self) -> str:
+        """`contract.yaml` as it stands."""
+        return (self.folder / "contract.yaml").read_text(encoding="utf-8")
+
+    @cached_property
     def _contract_file(self) -> dict[str, Any]:
-        plain: dict[str, Any] = yaml.safe_load((self.folder / "contract.yaml").read_text())
+        plain: dict[str, Any] = yaml.safe_load(self.contract_text)
         return plain

@@ -89,6 +89,7 @@ def test_every_entry_is_accounted_for(photos: Path, recipe_for: Make, write_imag
     row = ingested.manifest.row(by_predicate=pl.col("path") == "cat/half.png", named=True)
     assert ("quarantined", "decode") == (row["status"], row["stage"])
     assert all(row[name] for name in ("aspect", "expected", "found", "hint", "sha256"))
+    assert (photos / "cat" / "half.png").stat().st_size == row["bytes"]
     assert [("empty_class", "none in none")] == [(finding.code, finding.found) for finding in ingested.findings]
 
 
@@ -163,7 +164,8 @@ def test_the_version_says_what_changed(
     ("parts", "number", "made"),
     [
         ({"image": {"rows": 8, "cols": 5}}, "2.0.0", 20),
-        ({"image": {"rows": 4, "cols": 5, "alpha": "black"}}, "2.0.0", 20),
+        ({"image": {"rows": 4, "cols": 5, "resize": {"method": "nearest"}}}, "2.0.0", 20),
+        ({"image": {"rows": 4, "cols": 5, "max_pixels": 1000}}, "1.0.1", 20),
         ({"labels": {"classes": ["dog", "cat"]}}, "2.0.0", 0),
         ({"splits": {"train": 0.5, "test": 0.5}}, "2.0.0", 0),
         ({"checks": {"bad_fraction": 0.5}}, "1.0.1", 0),
