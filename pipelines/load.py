@@ -19,6 +19,7 @@ import polars as pl
 import pyarrow as pa
 import tensorflow as tf
 
+from nhwc.pipelines.background import Calls
 from nhwc.pipelines.batch import BatchOptions, Dealing, Epochs, contracts, put_channels_first
 from nhwc.pipelines.cast import SPACING, Cast, ChannelStatistics, cast_dtype, cast_problems, make_cast
 from nhwc.pipelines.store import open_shard
@@ -36,6 +37,9 @@ PARALLEL_BATCHES = 2
 
 READY_BATCHES = 2
 """Batches that wait for the consumer. Those that wait are part of an iterator's checkpoint."""
+
+_calls = Calls()
+"""Of `_Gather`, by TensorFlow's threads."""
 
 _LARGE_IMAGE = 16 * 2**10
 """Bytes. To copy so much takes longer than to ask for the copy."""
@@ -275,6 +279,10 @@ class _Gather:
 
     def __call__(self, indices: Array) -> Array:
         """The images at int64[samples] indices: (samples, rows, cols, channels) of the stored dtype."""
+        with _calls:
+            return self._gather(indices)
+
+    def _gather(self, indices: Array) -> Array:
         numbers, rows = self._shard[indices], self._row[indices]
         images = _aligned((len(indices), *self._contract.shape), self._contract.dtypes[0])
         changes = np.count_nonzero(np.diff(numbers))

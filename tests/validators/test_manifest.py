@@ -128,8 +128,8 @@ def test_each_broken_rule_is_the_one_violation(rows, expected):
             ("colour", "only the columns of a manifest", "a column more"),
         ),
         (
-            lambda manifest: manifest.with_columns(pl.col("frames").cast(pl.Int64)),
-            ("frames", "type Int32", "type Int64"),
+            lambda manifest: manifest.with_columns(pl.col("frames").cast(pl.Int32)),
+            ("frames", "type Int64", "type Int32"),
         ),
         (
             lambda manifest: manifest.with_columns(pl.col("notes").list.join("")),
