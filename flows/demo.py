@@ -41,7 +41,8 @@ def run_demo(folder: Path, *, direct: bool, say: Say) -> None:
     """
     photographs = write_images(folder)
     recipe_file = folder / "digits.yaml"
-    recipe_file.write_text(RECIPE)
+    if not recipe_file.exists():  # its user may have edited it
+        recipe_file.write_text(RECIPE)
     say(f"1. wrote 1,797 real digits of 8 x 8 pixels as PNG files to {folder / 'images'}, and 5 broken files\n")
     recipe = read_recipe(recipe_file)
     say(f"2. nhwc ingest {recipe_file}")
@@ -76,14 +77,16 @@ def write_images(folder: Path) -> list[Path]:
         raise RecipeError(
             "demo", (f"found {folder}, which the demo did not make, expected a new folder: name one with --to",)
         )
-    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(exist_ok=True)
+    marker.touch()
+    for made in ("images", "photographs", "datasets"):
+        shutil.rmtree(folder / made, ignore_errors=True)
     images = folder / "images"
     digits = datasets.load_digits()
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         path = images / str(label) / f"{number:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.rint(pixels * 255 / 16).astype(np.uint8)).save(path)
-    marker.touch()
     _write_broken(images)
     return _write_photographs(datasets, folder / "photographs")
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import polars as pl
 
 from nhwc.validators.errors import MachineError
 
@@ -18,6 +21,18 @@ def write_durably(path: Path, write: Callable[[Path], object]) -> None:
     write(unfinished)
     _sync(unfinished)
     move_durably(unfinished, path)
+
+
+def write_frame(path: Path, frame: pl.DataFrame) -> None:
+    """Write a frame as Parquet, durably. A full disk is an OSError, of which polars' own writer makes another."""
+    content = io.BytesIO()
+    frame.write_parquet(content)
+    write_durably(path, lambda unfinished: unfinished.write_bytes(content.getbuffer()))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text in UTF-8, durably."""
+    write_durably(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
 
 
 def move_durably(old: Path, new: Path) -> None:

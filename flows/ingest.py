@@ -7,6 +7,7 @@ Every step is a plain function; `step` decides whether it runs as a Prefect task
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from nhwc.flows.publish import (
     STAGING,
     Draft,
     adopt_shards,
+    check_place,
     latest_version,
     next_number,
     publish,
@@ -29,7 +31,17 @@ from nhwc.flows.publish import (
     write_refused,
 )
 from nhwc.flows.recipe import Recipe, read_recipe
-from nhwc.flows.shards import Chunk, HashedEntry, entry_row, hash_entries, make_shard, plan_chunks, violation_row
+from nhwc.flows.shards import (
+    OF_THE_MOMENT,
+    Chunk,
+    HashedEntry,
+    MadeShard,
+    entry_row,
+    hash_entries,
+    make_shard,
+    plan_chunks,
+    violation_row,
+)
 from nhwc.pipelines.sources.folder import Folder
 from nhwc.pipelines.sources.labels import Labelling, class_findings, class_names, label_entries, read_label_file
 from nhwc.pipelines.sources.protocol import Discovery, Entry, Source
@@ -39,9 +51,12 @@ from nhwc.validators.errors import DataError, MachineError
 from nhwc.validators.manifest import COLUMNS, check_manifest, frame
 from nhwc.validators.splits import assign_splits
 from nhwc.validators.verdict import Verdict
-from nhwc.validators.violation import Code, Violation
+from nhwc.validators.violation import Violation
 
 Result = TypeVar("Result")
+
+MOST_STEPS = 150
+"""A run has no more decoding steps than this, since Prefect pays for each: beyond it, a step makes several shards."""
 
 
 class Step(Protocol):
@@ -75,7 +90,7 @@ class Ingested:
         verdict: of the budget; its violations say why it was refused.
         manifest: a row a discovered entry, also where refused.
         findings: what is remarkable about the classes as a whole.
-        made: how many files were decoded in this run.
+        made: how many files went to a decoder in this run.
         place: where the version, or the refused manifest, lies.
     """
 
@@ -114,17 +129,22 @@ def run_ingest(recipe: Recipe, *, step: Step = run_now, progress: Progress = no_
     """All the work of an ingest, one line a stage. Raises MachineError where the machine fails."""
     source, labelling, dataset = Folder(root=recipe.source_path), _labelling(recipe), recipe.dataset_path
     try:
+        check_place(dataset)
         with locked(dataset):
             before = latest_version(dataset)
             discovery = step("discover", source.discover)
             entries = label_entries(discovery, labelling)
-            hashed = step("hash", partial(_hash, entries, source, progress))
+            hashed = step("hash", partial(_hash, entries, source, recipe, progress))
             known = _known_rows(hashed, before, recipe)
             new = [one for one in hashed if one.violation is None and one.entry.sample_id not in known]
-            made = _make_chunks(plan_chunks(new, recipe.image), source, recipe, step, progress)
-            rows = [*_settled_rows(entries, hashed), *known.values()]
-            draft = _draft(recipe, discovery, labelling, entries, pl.concat([frame(rows), *made]), before)
-            return step("publish", partial(_judge_and_publish, draft, before, len(new)))
+            made = _make_shards(plan_chunks(new, recipe.image), source, recipe, step, progress)
+            rows = frame([*_settled_rows(entries, hashed), *known.values()])
+            manifest = pl.concat([rows, *(shard.rows for shard in made)])
+            draft = _draft(recipe, discovery, labelling, entries, manifest, before)
+            decoded = sum(shard.decoded for shard in made)
+            return step("publish", partial(_judge_and_publish, draft, before, decoded))
+    except MemoryError as error:
+        raise MachineError(f"{dataset}: out of memory: lower image.max_pixels, or use a larger machine") from error
     except OSError as error:
         raise MachineError(
             f"{error.filename or dataset}: {error.strerror or error}: mend it, then run the same again"
@@ -143,9 +163,10 @@ def _labelling(recipe: Recipe) -> Labelling:
     )
 
 
-def _hash(entries: Sequence[Entry], source: Source, progress: Progress) -> list[HashedEntry]:
+def _hash(entries: Sequence[Entry], source: Source, recipe: Recipe, progress: Progress) -> list[HashedEntry]:
     candidates = [entry for entry in entries if entry.status == "candidate"]
-    return hash_entries(candidates, source, lambda more: progress("hash", more, len(candidates)))
+    advance = partial(_advance, progress, "hash", len(candidates))
+    return hash_entries(candidates, source, max_bytes=recipe.image.max_bytes, advance=advance)
 
 
 def _known_rows(hashed: Iterable[HashedEntry], before: Version | None, recipe: Recipe) -> dict[str, dict[str, object]]:
@@ -170,7 +191,7 @@ def _known_rows(hashed: Iterable[HashedEntry], before: Version | None, recipe: R
 def _decided_by_bytes() -> pl.Expr:
     """Rows that the same bytes and recipe bring about again: kept, or refused by a stage that saw the bytes."""
     by_stage = pl.col("stage").is_in(["probe", "decode", "convert", "resize"]) & pl.col("sha256").is_not_null()
-    return (pl.col("status") == "kept") | (by_stage & (pl.col("code") != Code.CHANGED))
+    return (pl.col("status") == "kept") | (by_stage & ~pl.col("code").is_in([str(code) for code in OF_THE_MOMENT]))
 
 
 def _settled_rows(entries: Iterable[Entry], hashed: Iterable[HashedEntry]) -> list[dict[str, object]]:
@@ -179,23 +200,30 @@ def _settled_rows(entries: Iterable[Entry], hashed: Iterable[HashedEntry]) -> li
     return rows + [entry_row(one.entry) | violation_row(one.violation) for one in hashed if one.violation is not None]
 
 
-def _make_chunks(
+def _make_shards(
     chunks: Sequence[Chunk], source: Source, recipe: Recipe, step: Step, progress: Progress
-) -> list[pl.DataFrame]:
-    """Each chunk's rows. Chunks follow one another; inside one, samples are worked on by all cores."""
+) -> list[MadeShard]:
+    """Each chunk's shard. Chunks follow one another, so many to a step; inside one, all cores work on its samples."""
     total = sum(len(chunk.samples) for chunk in chunks)
     staging, shards = recipe.dataset_path / STAGING, recipe.dataset_path / "shards"
     staging.mkdir(exist_ok=True)
-    make = partial(make_shard, source=source, image=recipe.image, staging=staging, shards=shards)
-    rows = []
-    for number, chunk in enumerate(chunks, 1):
-        advance = partial(_advance, progress, total)
-        rows.append(step(f"decode {number} of {len(chunks)}", partial(make, chunk, advance=advance)))
-    return rows
+    advance = partial(_advance, progress, "decode", total)
+    make = partial(make_shard, source=source, image=recipe.image, staging=staging, shards=shards, advance=advance)
+    each = max(1, -(-len(chunks) // MOST_STEPS))
+    groups = [chunks[start : start + each] for start in range(0, len(chunks), each)]
+    steps = [
+        step(f"decode {number} of {len(groups)}", partial(_make_group, group, make))
+        for number, group in enumerate(groups, 1)
+    ]
+    return list(itertools.chain.from_iterable(steps))
 
 
-def _advance(progress: Progress, total: int, more: int) -> None:
-    progress("decode", more, total)
+def _make_group(chunks: Sequence[Chunk], make: Callable[[Chunk], MadeShard]) -> list[MadeShard]:
+    return [make(chunk) for chunk in chunks]
+
+
+def _advance(progress: Progress, name: str, total: int, more: int) -> None:
+    progress(name, more, total)
 
 
 def _draft(
@@ -214,7 +242,7 @@ def _draft(
     kept = pl.col("status") == "kept"
     manifest = (
         manifest.drop("label_id")
-        .join(ids, on="label", how="left")
+        .join(ids, on="label", how="left", maintain_order="left")
         .with_columns(split=_splits(recipe, manifest, before))
     )
     manifest = manifest.select(list(COLUMNS)).sort("path", "sample_id")
@@ -255,6 +283,5 @@ def _judge_and_publish(draft: Draft, before: Version | None, made: int) -> Inges
     number = next_number(draft, before)
     version = before if before is not None and number is None else publish(draft, number or FIRST)
     tidy(dataset)
-    return ingested(
-        outcome="unchanged" if number is None else "published", version=version, place=dataset / version.number
-    )
+    outcome: Literal["unchanged", "published"] = "unchanged" if number is None else "published"
+    return ingested(outcome=outcome, version=version, place=dataset / version.number)

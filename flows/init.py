@@ -8,7 +8,11 @@ from pathlib import Path
 import yaml
 
 from nhwc.flows.inspect import probe_folder
+from nhwc.flows.printable import printable
+from nhwc.flows.recipe import writes_into
 from nhwc.pipelines.probe import HeaderFacts
+from nhwc.pipelines.sources.folder import Folder
+from nhwc.pipelines.sources.labels import Labelling, class_names, label_entries
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.splits import SPLIT_NAMES
 
@@ -23,7 +27,7 @@ def propose_recipe(source: Path, *, recipe: Path) -> str:
         source: the folder.
         recipe: where the text will be written; paths in it are relative to there.
 
-    Raises RecipeError where the source is no folder or has no image.
+    Raises RecipeError where the source is no folder, has no image, or has a path that a recipe cannot name.
     """
     if not source.is_dir():
         raise RecipeError(str(source), ("found no folder there, expected a folder of images",))
@@ -32,10 +36,11 @@ def propose_recipe(source: Path, *, recipe: Path) -> str:
         raise RecipeError(str(source), (f"found no image among {codes.total()} entries, expected a folder of images",))
     rows, cols, why_size = _size(facts)
     channels, why_channels = _channels(facts)
+    name, in_splits = _dataset_name(source), _in_split_folders(source)
     deep = any(one.bit_depth == 16 for one in facts)
     parts = [
         f"# {len(facts):,} images found, {codes.total():,} other entries" + _listed(codes),
-        f"dataset: {_dataset_name(source)}",
+        yaml.safe_dump({"dataset": name}).rstrip(),
         _yaml({"source": {"kind": "folder", "path": _relative(source, recipe.parent)}}),
         "image:",
         f"  rows: {rows}  # {why_size}",
@@ -46,9 +51,12 @@ def propose_recipe(source: Path, *, recipe: Path) -> str:
             if deep
             else []
         ),
-        _splits(source),
+        *_labels(source, in_splits),
+        "splits: {from: folder}  # the first folders are named like splits"
+        if in_splits
+        else "splits: {train: 0.8, validation: 0.1, test: 0.1, seed: 7}",
         "checks: {bad_fraction: 0.02, bad_fraction_per_class: 0.1}",
-        "publish: {to: datasets/}",
+        _yaml({"publish": {"to": _place(source, recipe.parent, name)}}),
     ]
     return "\n".join(parts) + "\n"
 
@@ -67,11 +75,29 @@ def _channels(facts: list[HeaderFacts]) -> tuple[int, str]:
     return (1 if set(counts) <= {1, 2} else 3), f"found: {found}"
 
 
-def _splits(source: Path) -> str:
+def _in_split_folders(source: Path) -> bool:
     folders = [path.name for path in source.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    if folders and all(name.lower() in SPLIT_NAMES for name in folders):
-        return "splits: {from: folder}  # the first folders are named like splits"
-    return "splits: {train: 0.8, validation: 0.1, test: 0.1, seed: 7}"
+    return bool(folders) and all(name.lower() in SPLIT_NAMES for name in folders)
+
+
+def _labels(source: Path, in_splits: bool) -> list[str]:
+    """Nothing where folders are classes, the default; a label file to be written where there are none."""
+    labelling = Labelling(split_folders=in_splits)
+    if class_names(label_entries(Folder(root=source).discover(), labelling), labelling):
+        return []
+    return [
+        "# no class folders found: write labels.csv, with columns path (relative to source.path, with /) and label",
+        "labels: {from: file, file: labels.csv}",
+    ]
+
+
+def _place(source: Path, folder: Path, dataset: str) -> str:
+    """The nearest place that is not in the source: datasets/ beside the recipe, or further up."""
+    for up in range(len(folder.resolve().parts)):
+        to = "../" * up + "datasets/"
+        if not writes_into(source, to=folder / to, dataset=dataset):
+            return to
+    raise RecipeError(str(source), ("found no place above it to publish to, expected a folder that is not the root",))
 
 
 def _listed(codes: Counter[str]) -> str:
@@ -82,14 +108,18 @@ def _dataset_name(source: Path) -> str:
     name = "".join(
         char if char.isascii() and (char.isalnum() or char in "._-") else "_" for char in source.resolve().name
     )
-    return name.lstrip(".-") or "dataset"
+    return name.lstrip(".-")[:100] or "dataset"
 
 
 def _relative(source: Path, folder: Path) -> str:
+    """The source as the recipe names it. Raises RecipeError where its name is not UTF-8, which YAML cannot write."""
+    real, base = source.resolve(), folder.resolve()
+    path = str(real.relative_to(base) if real.is_relative_to(base) else real)
     try:
-        return str(source.resolve().relative_to(folder.resolve()))
-    except ValueError:
-        return str(source.resolve())
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise RecipeError(printable(path), ("found a name that is not UTF-8: rename the folder",)) from error
+    return f"./{path}" if path.startswith("~") else path
 
 
 def _yaml(plain: dict[str, object]) -> str:

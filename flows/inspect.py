@@ -6,10 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 from nhwc.flows.printable import printable
-from nhwc.pipelines.probe import HeaderFacts, probe
-from nhwc.pipelines.sources.folder import Folder
+from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.probe import HeaderFacts, probe, sniff
+from nhwc.pipelines.sources.folder import HEAD_BYTES, Folder
 from nhwc.pipelines.version import Version
 from nhwc.validators.errors import RecipeError, SampleRefused
+
+MOST_BYTES = ImageRecipe(rows=1, cols=1).max_bytes
 
 
 def inspect(path: Path) -> tuple[str, bool]:
@@ -19,11 +22,22 @@ def inspect(path: Path) -> tuple[str, bool]:
     if path.is_dir():
         return _folder(path), True
     if not path.is_file():
-        raise RecipeError(str(path), ("found nothing there, expected a file, a folder or a published dataset",))
+        found = "something that is no file" if path.exists() else "nothing there"
+        raise RecipeError(str(path), (f"found {found}, expected a file, a folder or a published dataset",))
     try:
-        return f"{printable(str(path))}: {described(probe(path.read_bytes()))}", True
+        return f"{printable(str(path))}: {described(read_header(path))}", True
     except SampleRefused as refusal:
         return f"{printable(str(path))}: {refusal.violation}", False
+
+
+def read_header(path: Path) -> HeaderFacts:
+    """The facts of an image file's header. Raises SampleRefused where it is no image that can be read, OSError too.
+
+    Of a file that does not begin like an image only the beginning is read, of any other so much as an ingest would.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        return probe(head if sniff(head) is None else head + file.read(MOST_BYTES))
 
 
 def described(facts: HeaderFacts) -> str:
@@ -47,7 +61,7 @@ def probe_folder(path: Path) -> tuple[list[HeaderFacts], Counter[str]]:
             codes[str(entry.violation.code)] += 1
             continue
         try:
-            facts.append(probe(source.location(entry).read_bytes()))
+            facts.append(read_header(source.location(entry)))
         except SampleRefused as refusal:
             codes[str(refusal.violation.code)] += 1
         except OSError:

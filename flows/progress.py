@@ -25,7 +25,7 @@ def progress_bar(title: str) -> Iterator[Told]:
             *columns,
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not os.isatty(2),
             redirect_stdout=False,
             redirect_stderr=False,
         ) as bars:

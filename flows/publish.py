@@ -7,7 +7,6 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,14 @@ import numpy as np
 import polars as pl
 import yaml
 
-from nhwc.flows.durable import move_durably, write_durably
+from nhwc.flows.durable import move_durably, write_frame, write_text
 from nhwc.flows.recipe import Recipe
 from nhwc.pipelines.version import FORMAT, Version
+from nhwc.validators.errors import RecipeError
 from nhwc.validators.violation import Violation
 
 STAGING = ".staging"
-REFUSED = "refused"
+REFUSED = "refused.parquet"
 FIRST = "1.0.0"
 
 
@@ -102,54 +102,75 @@ def adopt_shards(draft: Draft) -> None:
 
 
 def publish(draft: Draft, number: str) -> Version:
-    """Write the version and let `latest` name it. Killed anywhere, the next run ends in the same tree."""
+    """Write the version and let `latest` name it. Killed anywhere, the next run ends in the same tree.
+
+    No version's folder is ever overwritten: where one of that number says something else, the next free one is taken.
+    """
     dataset = draft.recipe.dataset_path
-    unfinished = dataset / STAGING / number
+    unfinished = dataset / STAGING / "version"
     shutil.rmtree(unfinished, ignore_errors=True)
     shards = [f"../shards/{name}.arrow" for name in draft.shards]
     _write_version(unfinished, draft, shards, before=latest_version(dataset))
-    target = dataset / number
-    if target.exists():  # a run was killed after this rename and before `latest` named it: nobody reads it
-        shutil.rmtree(target)
-    move_durably(unfinished, target)
-    write_durably(dataset / "latest", partial(_write_text, number + "\n"))
+    while (dataset / number).exists() and not _says_the_same(dataset / number, unfinished):
+        number = _next_free(number)
+    if not (dataset / number).exists():  # else a run was killed after this rename and before `latest` moved
+        move_durably(unfinished, dataset / number)
+    write_text(dataset / "latest", number + "\n")
     return Version(dataset=dataset, number=number)
+
+
+def _says_the_same(version: Path, other: Path) -> bool:
+    """Whether two versions' folders hold the same, by their checksums."""
+    name = "checksums"
+    return (version / name).is_file() and (version / name).read_bytes() == (other / name).read_bytes()
+
+
+def _next_free(number: str) -> str:
+    """The next number of the same kind: the last part that is not zero, one up."""
+    major, minor, patch = map(int, number.split("."))
+    if patch:
+        return f"{major}.{minor}.{patch + 1}"
+    return f"{major}.{minor + 1}.0" if minor else f"{major + 1}.0.0"
+
+
+def check_place(dataset: Path) -> None:
+    """See that a dataset's folder is nhwc's to write in. Raises RecipeError where it holds something else."""
+    ours = ("latest", STAGING)
+    if dataset.is_dir() and any(dataset.iterdir()) and not any((dataset / name).exists() for name in ours):
+        names = ", ".join(sorted(path.name for path in dataset.iterdir())[:5])
+        found = f"found {dataset}, which holds {names} and no `latest`"
+        mend = "name another place, or restore `latest`: a text file with the version's number"
+        raise RecipeError("publish.to", (f"{found}, expected a new folder or a published dataset: {mend}",))
 
 
 def tidy(dataset: Path) -> None:
     """Remove what runs before left behind, once a run has come to its end."""
     shutil.rmtree(dataset / STAGING, ignore_errors=True)
-    shutil.rmtree(dataset / REFUSED, ignore_errors=True)
+    (dataset / REFUSED).unlink(missing_ok=True)
 
 
 def write_refused(draft: Draft) -> Path:
     """Keep the manifest of a run that may not publish where its user can look into it."""
-    path = draft.recipe.dataset_path / REFUSED / "manifest.parquet"
-    write_durably(path, draft.manifest.write_parquet)
+    path = draft.recipe.dataset_path / REFUSED
+    write_frame(path, draft.manifest)
     return path
 
 
 def _write_version(folder: Path, draft: Draft, shards: Sequence[str], *, before: Version | None) -> None:
     """All files of a version, `checksums` last: it lists the others and the shards, as `sha256sum -c` reads it."""
-    write_durably(folder / "manifest.parquet", draft.manifest.write_parquet)
+    write_frame(folder / "manifest.parquet", draft.manifest)
     texts = {
         "recipe.yaml": draft.recipe.to_yaml(),
         "contract.yaml": draft.contract_text,
         "statistics.json": json.dumps(statistics(draft.manifest, draft.findings), indent=2, ensure_ascii=False) + "\n",
     }
     for name, text in texts.items():
-        write_durably(folder / name, partial(_write_text, text))
+        write_text(folder / name, text)
     known = read_checksums(before.folder) if before else {}
     dataset = draft.recipe.dataset_path
     sums = {name: known.get(name) or sha256_of(dataset / name.removeprefix("../")) for name in shards}
     sums |= {name: sha256_of(folder / name) for name in ("manifest.parquet", *texts)}
-    write_durably(
-        folder / "checksums", partial(_write_text, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
-    )
-
-
-def _write_text(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_text(folder / "checksums", "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
 
 
 def read_checksums(folder: Path) -> dict[str, str]:

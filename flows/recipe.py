@@ -4,38 +4,50 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Hashable
+import re
 from dataclasses import fields, is_dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
+from nhwc.flows.printable import printable
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.validators.errors import RecipeError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
+def _without_tilde(path: str) -> str:
+    if path.startswith("~"):
+        raise PydanticCustomError("tilde", "a path written out: ~ is not expanded (./~ is a folder of that name)")
+    return path
+
+
+PathText = Annotated[str, AfterValidator(_without_tilde)]
+
+
 class _Part(BaseModel):
     """A part of the recipe: unknown keys are refused, values never change."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SourceRecipe(_Part):
     """Where the images are."""
 
     kind: Literal["folder"] = "folder"
-    path: str
+    path: PathText
 
 
 class LabelRecipe(_Part):
     """Where labels come from, and, if given, the only class names in the order of their ids."""
 
     from_: Literal["folder", "file"] = Field("folder", alias="from")
-    file: str | None = None
+    file: PathText | None = None
     depth: Annotated[int, Field(ge=1)] = 1
     classes: tuple[str, ...] = ()
 
@@ -84,7 +96,10 @@ class SplitRecipe(_Part):
             ]
         total = sum(self.fractions.values())
         if abs(total - 1) > 1e-9:
-            shown = ", ".join(f"{name}: {share:g}" for name, share in self.fractions.items())
+            told = {
+                name: getattr(self, name) for name in ("train", "validation", "test") if name in self.model_fields_set
+            }
+            shown = ", ".join(f"{name}: {share:g}" for name, share in (self.fractions | told).items())
             return [("", f"found {shown}, which add up to {total:g}, expected 1")]
         return []
 
@@ -99,13 +114,13 @@ class CheckRecipe(_Part):
 class PublishRecipe(_Part):
     """Where versions go: <to>/<dataset>/<version>."""
 
-    to: str
+    to: PathText
 
 
 class Recipe(_Part):
     """Everything that an ingest needs to know. Paths are relative to `base`, the folder of the recipe's file."""
 
-    dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+    dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=100)]
     source: SourceRecipe
     image: ImageRecipe
     labels: LabelRecipe = LabelRecipe()
@@ -141,7 +156,7 @@ def read_recipe(source: str | Path | Recipe) -> Recipe:
     path = Path(source)
     try:
         plain = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, RecursionError, yaml.YAMLError, *_LET_THROUGH) as error:
         raise RecipeError(str(path), (f"cannot be read as YAML: {error}",)) from error
     if not isinstance(plain, dict):
         raise RecipeError(str(path), (f"found {type(plain).__name__}, expected keys: {_names(Recipe)}",))
@@ -159,9 +174,12 @@ def parse_recipe(plain: dict[str, Any], *, where: str = "recipe", base: Path = P
             if info.is_required():
                 problems.append(f"{name}: missing, expected {_wanted(info.annotation)}")
             continue
+        if unfit := _unfit(plain[name], name):
+            problems += unfit
+            continue
         try:
             annotated: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
-            parts[name] = TypeAdapter(annotated).validate_json(json.dumps(plain[name], default=str), strict=True)
+            parts[name] = TypeAdapter(annotated).validate_json(json.dumps(plain[name]), strict=True)
         except ValidationError as error:
             problems += [_told(detail, name, info.annotation) for detail in error.errors()]
             continue
@@ -173,25 +191,76 @@ def parse_recipe(plain: dict[str, Any], *, where: str = "recipe", base: Path = P
     return Recipe(**parts, base=base)
 
 
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+"""What YAML can write with escapes, and no file name or UTF-8 can hold."""
+
+_DEEPEST = 8
+"""Parts within parts: more than any key needs."""
+
+
+def _unfit(value: Any, key: str, above: tuple[int, ...] = ()) -> list[str]:
+    """What stands at no key of any recipe: dates, parts that hold themselves, text that cannot be written."""
+    if isinstance(value, dict | list | tuple):
+        if id(value) in above or len(above) > _DEEPEST:
+            return [f"{printable(key)}: found parts that hold themselves or lie too deep, expected plain values"]
+        inner = list(value.items() if isinstance(value, dict) else enumerate(value))
+        names = [problem for name, _ in inner for problem in _unfit(name, f"{key}.{name}")]
+        return names + [text for name, one in inner for text in _unfit(one, f"{key}.{name}", (*above, id(value)))]
+    if isinstance(value, str):
+        wrong = f"{value!r}, expected text without NUL and lone surrogates" if _UNWRITABLE.search(value) else ""
+    elif isinstance(value, int):
+        wrong = f"a number of {value.bit_length()} bits, expected at most 63" if value.bit_length() > 63 else ""
+    else:
+        is_plain = value is None or isinstance(value, float)
+        wrong = "" if is_plain else f"{value} ({type(value).__name__}), expected text: put it in quotes"
+    return [f"{printable(key)}: found {wrong}"] if wrong else []
+
+
 def _between_parts(parts: dict[str, Any], base: Path) -> list[str]:
     """What is wrong between parts, and paths that are not there."""
-    problems = []
-    source, labels, splits, publish = (parts.get(name) for name in ("source", "labels", "splits", "publish"))
-    if source and not (base / source.path).is_dir():
-        problems.append(f"source.path: found {source.path!r}, which is no folder, expected a folder of images")
-    if source and publish and (base / publish.to).resolve().is_relative_to((base / source.path).resolve()):
-        problems.append(
-            f"publish.to: found {publish.to!r}, which lies in source.path: nothing is ever written into the source"
-        )
-    if labels and labels.file and not (base / labels.file).is_file():
-        problems.append(f"labels.file: found {labels.file!r}, which is no file, expected a CSV or Parquet file")
-    if splits and splits.from_ == "file" and (labels or LabelRecipe()).from_ != "file":
+    labels, splits = parts.get("labels", LabelRecipe()), parts.get("splits", SplitRecipe())
+    try:
+        problems = _paths(parts, base)
+    except (OSError, RuntimeError) as error:  # pathlib calls a loop of links a RuntimeError before Python 3.13
+        problems = [f"a path of source, labels or publish cannot be looked at: {error}"]
+    if splits.from_ == "file" and labels.from_ != "file":
         problems.append("splits.from: found file, but labels come from folders: set labels: {from: file, file: ...}")
     return problems
 
 
+def _paths(parts: dict[str, Any], base: Path) -> list[str]:
+    """What is wrong with paths: they are not there, or lead into the source."""
+    problems = []
+    source, labels, publish, dataset = (parts.get(name) for name in ("source", "labels", "publish", "dataset"))
+    if source and not (base / source.path).is_dir():
+        problems.append(f"source.path: found {source.path!r}, which is no folder, expected a folder of images")
+    if labels and labels.file and not (base / labels.file).is_file():
+        problems.append(f"labels.file: found {labels.file!r}, which is no file, expected a CSV or Parquet file")
+    if publish and dataset:
+        target = (base / publish.to / dataset).resolve()
+        there = next(path for path in (target, *target.parents) if path.exists())
+        if not there.is_dir():
+            problems.append(f"publish.to: found {publish.to!r}, but {there} is a file, expected a folder or none yet")
+        if source and writes_into(base / source.path, to=base / publish.to, dataset=dataset):
+            problems.append(
+                f"publish.to: found {publish.to!r}, but {Path(publish.to, dataset)} and source.path {source.path!r} lie "
+                "in one another: nothing is ever written into the source"
+            )
+    return problems
+
+
+def writes_into(source: Path, *, to: Path, dataset: str) -> bool:
+    """Whether <to>/<dataset>, links followed, is the source, lies in it or holds it, or <to> lies in it.
+
+    Raises OSError or RuntimeError where links lead in a loop.
+    """
+    real, target = source.resolve(), (to / dataset).resolve()
+    return any(path.is_relative_to(real) for path in (to.resolve(), target)) or real.is_relative_to(target)
+
+
 _EXPECTED = {
     "string_pattern_mismatch": "letters, digits, '.', '_' or '-', the first a letter, digit or '_'",
+    "string_too_long": "at most 100 letters",
     "string_type": "text: put it in quotes",
     "int_type": "a whole number without quotes",
 }
@@ -202,12 +271,11 @@ def _told(detail: Any, part: str, annotation: Any) -> str:
     inner = [str(step) for step in detail["loc"]]
     key = ".".join([part, *inner])
     if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        owner = annotation
-        for step in inner[:-1]:
-            owner = _type_of(owner, step)
-        return _unknown(inner[-1], key.rpartition(".")[0] + ".", owner)
+        return _unknown(inner[-1], key.removesuffix(inner[-1]), reduce(_type_of, inner[:-1], annotation))
     if detail["type"] in ("missing", "missing_argument"):
         return f"{key}: missing"
+    if detail["type"] in ("model_type", "dataclass_type"):
+        return f"{key}: found {detail['input']!r}, expected {_wanted(reduce(_type_of, inner, annotation))}"
     expected = _EXPECTED.get(detail["type"]) or detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
     return f"{key}: found {detail['input']!r}, expected {expected}"
 
@@ -216,7 +284,7 @@ def _unknown(key: str, prefix: str, owner: Any) -> str:
     allowed = _keys(owner)
     near = difflib.get_close_matches(key, allowed, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    return f"{prefix}{key}: unknown key, {hint}expected one of {', '.join(allowed)}"
+    return f"{prefix}{printable(key)}: unknown key, {hint}expected one of {', '.join(allowed)}"
 
 
 def _keys(owner: Any) -> list[str]:
@@ -241,9 +309,15 @@ def _wanted(annotation: Any) -> str:
 class _UniqueKeys(yaml.SafeLoader):
     """A SafeLoader that refuses a key given twice, of which YAML would silently take the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [key for key in keys if keys.count(key) > 1]
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        """The keys as written, before a merge (<<) adds those of other mappings, which may be given again."""
+        node = super().compose_mapping_node(anchor)
+        keys = [(key.tag, key.value) for key, _ in node.value]
+        twice = [value for tag, value in keys if keys.count((tag, value)) > 1]
         if twice:
             raise yaml.constructor.ConstructorError(None, None, f"key {twice[0]!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+        return node
+
+
+_LET_THROUGH = (ValueError, LookupError, AttributeError)
+"""What PyYAML raises of a value that its tag does not fit (`!!bool maybe`, 2024-13-45); not UTF-8 is a ValueError."""

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from nhwc.flows.durable import write_durably
+from nhwc.flows.durable import write_durably, write_frame
 from nhwc.flows.native_stderr import silenced_native_stderr
 from nhwc.pipelines.image import Prepared, image_stages, prepare
 from nhwc.pipelines.image_recipe import ImageRecipe
@@ -27,8 +27,8 @@ from nhwc.validators.violation import Code, Violation
 
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-MOST_CHUNKS = 150
-"""A flow gets no more tasks than this, since Prefect pays for each: beyond it, chunks hold more samples."""
+OF_THE_MOMENT = frozenset({Code.CHANGED, Code.UNREADABLE_FILE, Code.OUT_OF_MEMORY})
+"""What the next run may find otherwise though the bytes are the same: never taken over from a run before."""
 
 Advance = Callable[[int], None]
 """Told how many more files are done."""
@@ -52,19 +52,34 @@ class Chunk:
     samples: tuple[HashedEntry, ...]
 
 
-def hash_entries(entries: Sequence[Entry], source: Source, advance: Advance) -> list[HashedEntry]:
-    """The SHA-256 of every candidate's file, in the entries' order."""
+@dataclass(frozen=True, kw_only=True)
+class MadeShard:
+    """The manifest's rows of a chunk, and how many files were decoded for them now."""
+
+    rows: pl.DataFrame
+    decoded: int
+
+
+def hash_entries(entries: Sequence[Entry], source: Source, *, max_bytes: int, advance: Advance) -> list[HashedEntry]:
+    """The SHA-256 of every candidate's file, in the entries' order; a file of more than max_bytes is not read."""
     with ThreadPoolExecutor(THREADS) as pool:
         hashed = []
-        for one in pool.map(partial(_hash_entry, source=source), entries):
+        for one in pool.map(partial(_hash_entry, source=source, max_bytes=max_bytes), entries):
             hashed.append(one)
             advance(1)
         return hashed
 
 
-def _hash_entry(entry: Entry, source: Source) -> HashedEntry:
+def _hash_entry(entry: Entry, source: Source, max_bytes: int) -> HashedEntry:
     try:
         with source.location(entry).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > max_bytes:
+                expected, found = f"at most {max_bytes:,} bytes", f"{size:,} bytes"
+                violation = Violation(
+                    code=Code.TOO_MANY_BYTES, stage="probe", aspect="bytes", expected=expected, found=found
+                )
+                return HashedEntry(entry=entry, size=size, violation=violation)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return HashedEntry(entry=entry, sha256=digest, size=file.tell())
     except OSError as error:
@@ -73,7 +88,7 @@ def _hash_entry(entry: Entry, source: Source) -> HashedEntry:
 
 def plan_chunks(samples: Sequence[HashedEntry], image: ImageRecipe) -> list[Chunk]:
     """The samples in order, cut where shards are full."""
-    size = max(samples_a_shard(image.contract), -(-len(samples) // MOST_CHUNKS))
+    size = samples_a_shard(image.contract)
     chunks = []
     for start in range(0, len(samples), size):
         part = tuple(samples[start : start + size])
@@ -84,7 +99,7 @@ def plan_chunks(samples: Sequence[HashedEntry], image: ImageRecipe) -> list[Chun
 
 def make_shard(
     chunk: Chunk, *, source: Source, image: ImageRecipe, staging: Path, shards: Path, advance: Advance
-) -> pl.DataFrame:
+) -> MadeShard:
     """The manifest's rows of a chunk; its shard lies in `staging` afterwards, or already in `shards`.
 
     A chunk that an earlier run finished is not made again: its rows are written last, and read back here.
@@ -94,7 +109,9 @@ def make_shard(
         rows = pl.read_parquet(rows_file)
         if rows["shard"].null_count() == rows.height or shard_file.is_file() or (shards / shard_file.name).is_file():
             advance(len(chunk.samples))
-            return rows
+            splits = {sample.entry.sample_id: sample.entry.split for sample in chunk.samples}  # may be others by now
+            split = pl.col("sample_id").replace_strict(splits, return_dtype=pl.String)
+            return MadeShard(rows=rows.with_columns(split=split), decoded=0)
     images = np.empty((len(chunk.samples), *image.contract.sizes), image.dtype)
     kept: list[dict[str, Any]] = []
     rows_made: list[dict[str, Any]] = []
@@ -112,8 +129,9 @@ def make_shard(
         batch = record_batch(images[: len(kept)], labels, ids, image.contract)
         write_durably(shard_file, partial(_write_arrow, batch))
     rows = frame(rows_made)
-    write_durably(rows_file, rows.write_parquet)
-    return rows
+    if not any(row.get("code") in OF_THE_MOMENT for row in rows_made):
+        write_frame(rows_file, rows)
+    return MadeShard(rows=rows, decoded=rows.height - rows["decoder"].null_count())
 
 
 def _make_sample(

@@ -89,7 +89,7 @@ def _where(ingested: Ingested) -> list[str]:
             f"  every reason: {ingested.place}",
             "  next: mend the source, or raise the budget in the recipe's checks, and run the same again",
         ]
-    return [f"  lies in: {ingested.place}", f"  next: nhwc verify {ingested.version.dataset}"]
+    return [f"  lies in: {ingested.place}", f"  next: nhwc verify {ingested.place.parent}"]
 
 
 def _cell(text: str) -> str:

@@ -15,6 +15,9 @@ from nhwc.pipelines.version import Version
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
 
+VERSION_FILES = ("manifest.parquet", "contract.yaml", "recipe.yaml", "statistics.json")
+"""What every version has beside `checksums`."""
+
 
 def verify(dataset: str | Path, *, sample: int | None = None, seed: int = 0) -> Verdict:
     """Hold every file of a version, every shard and every stored image against its published hash.
@@ -30,6 +33,7 @@ def verify(dataset: str | Path, *, sample: int | None = None, seed: int = 0) -> 
     violations = _damaged_files(version, with_shards=sample is None)
     if any(violation.aspect in ("manifest.parquet", "checksums") for violation in violations):
         return Verdict(violations=tuple(violations))  # its hashes cannot be trusted
+    violations += _unlisted_shards(version)
     kept = version.kept
     if sample is not None and sample < kept.height:
         drawn = np.random.default_rng(seed).choice(kept.height, size=sample, replace=False)
@@ -40,11 +44,15 @@ def verify(dataset: str | Path, *, sample: int | None = None, seed: int = 0) -> 
 
 
 def _damaged_files(version: Version, *, with_shards: bool) -> list[Violation]:
+    """What of a version's files and shards is missing, damaged, or not vouched for by `checksums`."""
     try:
         sums = read_checksums(version.folder)
     except (OSError, UnicodeDecodeError) as error:
         return [_violation(Code.MISSING_PART, "checksums", expected="a list of hashes", found=str(error))]
-    violations = []
+    unlisted = [name for name in VERSION_FILES if name not in sums]
+    violations = [
+        _violation(Code.CHECKSUM, "checksums", expected=f"a line for {name}", found="none") for name in unlisted
+    ]
     for name, digest in sums.items():
         if not with_shards and name.startswith("../"):
             continue
@@ -56,6 +64,15 @@ def _damaged_files(version: Version, *, with_shards: bool) -> list[Violation]:
         if found != digest:
             violations.append(_violation(Code.CHECKSUM, name, expected=f"sha256 {digest}", found=f"sha256 {found}"))
     return violations
+
+
+def _unlisted_shards(version: Version) -> list[Violation]:
+    """Shards that the manifest names and `checksums` does not vouch for."""
+    sums, named = read_checksums(version.folder), version.kept["shard"].unique().sort()
+    missing = [name for name in named if f"../shards/{name}.arrow" not in sums]
+    return [
+        _violation(Code.CHECKSUM, "checksums", expected=f"a line for {name}.arrow", found="none") for name in missing
+    ]
 
 
 def _damaged_pixels(path: Path, rows: pl.DataFrame) -> list[Violation]:
@@ -75,4 +92,9 @@ def _damaged_pixels(path: Path, rows: pl.DataFrame) -> list[Violation]:
 
 
 def _violation(code: Code, aspect: str, *, expected: str, found: str, sample_id: str | None = None) -> Violation:
-    return Violation(code=code, stage="verify", aspect=aspect, expected=expected, found=found, sample_id=sample_id)
+    """A finding of verify; a shard can be made again from the source, a version's own file cannot."""
+    of_shard = aspect.endswith(".arrow") or aspect == "pixels"
+    hint = "delete the shard, then ingest again: it is made anew" if of_shard else "restore the file from a copy"
+    return Violation(
+        code=code, stage="verify", aspect=aspect, expected=expected, found=found, sample_id=sample_id, hint=hint
+    )

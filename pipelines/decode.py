@@ -49,6 +49,8 @@ def decode(encoded: Encoded, *, orientation: Literal["apply", "ignore", "refuse"
     try:
         pixels = _by_tensorflow(encoded) if decoder_of(facts) == "tensorflow" else _by_pillow(encoded)
     except Exception as error:  # decoders raise nearly anything on damaged bytes, out of memory included
+        if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+            raise _refused(Code.OUT_OF_MEMORY, "memory", expected="enough", found=_brief(error)) from error
         early = ends_early(encoded.content, facts.format) or "truncated" in str(error)
         code = Code.TRUNCATED if early else Code.UNDECODABLE
         raise _refused(code, "bytes", expected=f"a whole {facts.format}", found=_brief(error)) from error

@@ -109,7 +109,11 @@ class ImageRecipe:
 
     def contradictions(self) -> list[tuple[str, str]]:
         """(key, what is wrong) for keys that contradict one another."""
-        problems = [(f"resize.{key}", text) for key, text in self.resize.contradictions()]
+        problems = []
+        if self.rows * self.cols > self.max_pixels:
+            found = f"found {self.max_pixels:,}, but rows x cols are {self.rows * self.cols:,} pixels"
+            problems.append(("max_pixels", f"{found}: raise it, or ask for smaller images"))
+        problems += [(f"resize.{key}", text) for key, text in self.resize.contradictions()]
         if self.bit_depth == "keep" and self.dtype != "uint16":
             problems.append(
                 (

@@ -161,7 +161,7 @@ def _plan(version: Version, options: BatchOptions, problems: list[str]) -> _Plan
         raise RecipeError("nhwc.load", tuple(problems))
     names = samples["shard"].unique(maintain_order=True)
     samples = samples.with_columns(pl.col("shard").replace_strict(names, range(len(names)), return_dtype=pl.Int32))
-    shards = tuple(version.shard_path(name) for name in names)
+    shards = tuple(version.shard_path(name).absolute() for name in names)
     missing = [_broken_shard(path, Code.MISSING_PART, "no such file") for path in shards if not path.is_file()]
     Verdict(violations=tuple(missing)).require()
     return _Plan(options=options, samples=samples, shards=shards, dealing=dealing, cast=cast, contracts=promised)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import yaml
 
 from nhwc.validators.contract import TensorContract
-from nhwc.validators.errors import RecipeError
+from nhwc.validators.errors import DataError, RecipeError
+from nhwc.validators.verdict import Verdict
+from nhwc.validators.violation import Code, Violation
+
+Part = TypeVar("Part")
 
 FORMAT = 1
 """The layout of a version on disk; written into its contract.yaml."""
@@ -82,7 +87,7 @@ class Version:
     @cached_property
     def manifest(self) -> pl.DataFrame:
         """A row a discovered entry, sorted by path; columns as in `nhwc.validators.manifest`."""
-        return pl.read_parquet(self.folder / "manifest.parquet")
+        return self._read("manifest.parquet", pl.read_parquet)
 
     @cached_property
     def kept(self) -> pl.DataFrame:
@@ -107,13 +112,13 @@ class Version:
     @cached_property
     def statistics(self) -> dict[str, Any]:
         """Counts, findings about classes, and per-channel mean and standard deviation."""
-        plain: dict[str, Any] = json.loads((self.folder / "statistics.json").read_text(encoding="utf-8"))
+        plain: dict[str, Any] = self._read("statistics.json", lambda path: json.loads(_text(path)))
         return plain
 
     @cached_property
     def recipe_text(self) -> str:
         """The recipe that it was made with, as YAML."""
-        return (self.folder / "recipe.yaml").read_text(encoding="utf-8")
+        return self._read("recipe.yaml", _text)
 
     @property
     def _others(self) -> list[str]:
@@ -123,9 +128,36 @@ class Version:
     @cached_property
     def contract_text(self) -> str:
         """`contract.yaml` as it stands."""
-        return (self.folder / "contract.yaml").read_text(encoding="utf-8")
+        return self._read("contract.yaml", _text)
 
     @cached_property
     def _contract_file(self) -> dict[str, Any]:
-        plain: dict[str, Any] = yaml.safe_load(self.contract_text)
+        plain: dict[str, Any] = self._read("contract.yaml", _contract)
         return plain
+
+    def _read(self, name: str, read: Callable[[Path], Part]) -> Part:
+        """One of the version's files. Raises DataError, the file named, where it is missing or damaged."""
+        path = self.folder / name
+        try:
+            return read(path)
+        except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, pl.exceptions.PolarsError) as error:
+            damage = Violation(
+                code=Code.CHECKSUM,
+                stage="load",
+                aspect=str(path),
+                expected="the file as it was published",
+                found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'nothing'}",
+                hint="restore it from a copy; `nhwc verify` tells what else is damaged",
+            )
+            raise DataError(Verdict(violations=(damage,))) from error
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _contract(path: Path) -> dict[str, Any]:
+    """What contract.yaml says. Raises KeyError or TypeError where it lacks a part."""
+    plain: dict[str, Any] = yaml.safe_load(_text(path))
+    TensorContract.from_dict(plain["image"])
+    return {name: plain[name] for name in ("format", "image", "classes", "fingerprint")}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import polars as pl
+import polars.selectors as cs
 
 from nhwc.pipelines.sources.protocol import Discovery, Entry, by_name, refused
 from nhwc.validators.errors import RecipeError
@@ -45,49 +46,88 @@ class Labelling:
 def read_label_file(path: Path, *, with_splits: bool) -> dict[str, Listed]:
     """The label file (CSV or Parquet with columns path, label and, if asked, split) by path.
 
-    Paths are relative to the source, with /. Raises RecipeError where it cannot be read or lacks a column.
+    Paths are relative to the source, with /. What is empty, null or NaN says nothing; lines that say nothing at all are
+    passed over. Raises RecipeError where the file cannot be read, lacks a column, or has a line without a path.
     """
     wanted = ["path", "label", *(["split"] if with_splits else [])]
-    try:
-        table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise RecipeError("labels.file", (f"found {path}, which cannot be read as CSV or Parquet: {error}",)) from error
-    missing = [column for column in wanted if column not in table.columns]
-    if missing:
-        found = f"found columns {', '.join(table.columns)} in {path}, expected {', '.join(wanted)}"
-        raise RecipeError("labels.file", (f"{found}: add {', '.join(missing)}",))
     labels: dict[str, set[str]] = defaultdict(set)
     splits: dict[str, set[str]] = defaultdict(set)
-    for row in table.select(pl.col(wanted).cast(pl.String)).iter_rows(named=True):
-        path_in_source = PurePosixPath(row["path"] or "").as_posix()
-        if row["label"] is not None:
-            labels[path_in_source].add(row["label"])
-        if row.get("split") is not None:
-            splits[path_in_source].add(row["split"])
-        labels.setdefault(path_in_source, set())
+    for row in _read_text(path, wanted).iter_rows(named=True):
+        path_in_source = PurePosixPath(row["path"]).as_posix()
+        labels[path_in_source] |= {row["label"]} - {None}
+        splits[path_in_source] |= {row.get("split")} - {None}
     return {name: Listed(labels=frozenset(labels[name]), splits=frozenset(splits[name])) for name in labels}
+
+
+def _read_text(file: Path, wanted: Sequence[str]) -> pl.DataFrame:
+    """These columns as text, null where a cell says nothing, a path in every row."""
+    is_parquet = file.suffix.lower() == ".parquet"
+    try:
+        table = pl.read_parquet(file) if is_parquet else pl.read_csv(file, infer_schema=False)
+        if missing := [column for column in wanted if column not in table.columns]:
+            found = f"found columns {', '.join(table.columns)} in {file}, expected {', '.join(wanted)}"
+            raise RecipeError("labels.file", (f"{found}: add {', '.join(missing)}",))
+        text = table.with_columns(cs.float().fill_nan(None)).select(pl.col(wanted).cast(pl.String).replace("", None))
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RecipeError("labels.file", (f"found {file}, which cannot be read as CSV or Parquet: {error}",)) from error
+    rows = text.with_row_index("line", offset=1 if is_parquet else 2).filter(
+        ~pl.all_horizontal(pl.col(wanted).is_null())
+    )
+    lost = rows.filter(pl.col("path").is_null())["line"].to_list()
+    if lost:
+        where = f"{'row' if is_parquet else 'line'} {lost[0]}" + (f" and {len(lost) - 1} more" if lost[1:] else "")
+        raise RecipeError("labels.file", (f"found no path in {where} of {file}, expected one beside each label",))
+    return rows
 
 
 def label_entries(discovery: Discovery, labelling: Labelling) -> tuple[Entry, ...]:
     """Every entry with its label and given split, or quarantined for the lack of one; other entries as they were.
 
-    What a label file lists and the source does not have is added, quarantined.
+    What a label file lists and the source does not have is added, quarantined. Raises RecipeError where a label file
+    lists nothing that the source has: its paths are then relative to something else.
     """
     entries = [_labelled(entry, labelling) if entry.status == "candidate" else entry for entry in discovery.entries]
     if labelling.listed is not None:
-        present = {entry.path for entry in entries}
-        for path in labelling.listed.keys() - present:
-            entries.append(
-                refused(
-                    Entry(name=path),
-                    "quarantined",
-                    Code.MISSING_FILE,
-                    aspect="bytes",
-                    expected="a file in the source",
-                    found="none",
-                )
-            )
+        lost = labelling.listed.keys() - {entry.path for entry in entries}
+        if lost == labelling.listed.keys():
+            _refuse_if_strange(lost, discovery)
+        entries += [_missing(path) for path in lost]
     return by_name(entries)
+
+
+def _refuse_if_strange(listed: Iterable[str], discovery: Discovery) -> None:
+    """Raises RecipeError with an example of each side, where both have one."""
+    theirs, ours = (
+        min(listed, default=None),
+        next((one for one in discovery.entries if one.status == "candidate"), None),
+    )
+    if theirs is not None and ours is not None:
+        found = f"found no path that the source has: the file lists {theirs!r}, the source has {ours.path!r}"
+        raise RecipeError("labels.file", (f"{found}, expected paths relative to source.path, with /",))
+
+
+def _missing(path: str) -> Entry:
+    """What stands for a listed path that the source does not have; a path of another kind is told."""
+    entry, kind = Entry(name=path), _strange_kind(path)
+    violation = Violation(
+        code=Code.MISSING_FILE,
+        stage="discover",
+        aspect="bytes",
+        sample_id=entry.sample_id,
+        expected="a file in the source",
+        found="none",
+        hint=f"paths are relative to source.path, with /; found {kind}" if kind else "",
+    )
+    return replace(entry, status="quarantined", violation=violation)
+
+
+def _strange_kind(path: str) -> str | None:
+    """What makes a path one that no source has; None where nothing does."""
+    if path.startswith("/") or PureWindowsPath(path).drive:
+        return "an absolute path"
+    if "\\" in path:
+        return "a path with backslashes"
+    return "a path with .." if ".." in path.split("/") else None
 
 
 def _labelled(entry: Entry, labelling: Labelling) -> Entry:

@@ -1,5 +1,9 @@
 """The commands: what they print, and with which status they end."""
 
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,7 +72,7 @@ def test_ingest_ends_with_1_over_the_budget(nhwc_command: Run, photos: Path, rec
     assert "pets: refused: nothing published" in out
     assert r"not_an_image       1  named like an image, but the bytes are none: cat/bad\x1b[31m.png" in out
     assert "over_budget: all found 1 of 21 images quarantined (4.8%), expected at most 2.0%" in out
-    assert "refused/manifest.parquet" in out
+    assert "refused.parquet" in out
 
 
 @pytest.mark.parametrize(
@@ -174,3 +178,49 @@ def test_codes_lists_every_code(nhwc_command: Run) -> None:
     assert [(str(code), code.meaning, code.mend) for code in Code] == [
         tuple(line.split("\t")) for line in out.splitlines()[1:]
     ]
+
+
+def started(*arguments: str, **options: Any) -> "subprocess.Popen[str]":
+    """`nhwc` in a process of its own."""
+    command = [sys.executable, "-m", "nhwc", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_ingest_says_so_and_goes_on_next_time(
+    photos: Path, recipe_file: Path, write_image: Any, number: int, status: int
+) -> None:
+    """One message, its own status, no traceback; the next run completes."""
+    for index in range(3000):
+        (photos / "cat" / f"copy{index}.png").write_bytes((photos / "cat" / "0.png").read_bytes())
+    with started("ingest", str(recipe_file), "--direct") as process:
+        while not (recipe_file.parent / "datasets" / "pets" / ".staging").exists():
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert (status, "nhwc: interrupted; what was finished is kept: run the same again to go on\n") == (
+        process.returncode,
+        err,
+    )
+    with started("ingest", str(recipe_file), "--direct") as again:
+        out, _ = again.communicate(timeout=120)
+    assert "3,020 kept" in out
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    """`nhwc codes | head -1` ends with 0."""
+    command = f"{sys.executable} -m nhwc codes | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (0, "code\tmeans\tto mend\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "err"),
+    [(">&-", 0, ""), ("2>&-", 0, ""), ("> /dev/full", 3, "nhwc: output: No space left on device\n")],
+)
+def test_missing_streams_are_no_traceback(redirection: str, status: int, err: str) -> None:
+    """Whatever a scheduler does to stdout and stderr."""
+    command = f"{sys.executable} -m nhwc codes {redirection}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (status, err) == (done.returncode, done.stderr)

@@ -14,10 +14,11 @@ import nhwc
 from nhwc.flows.durable import locked
 from nhwc.flows.ingest import Ingested, run_ingest
 from nhwc.flows.recipe import Recipe
+from nhwc.flows.shards import hash_entries
 from nhwc.pipelines.image import load_image
 from nhwc.pipelines.store import open_shard
 from nhwc.validators.contract import image_contract
-from nhwc.validators.errors import DataError, MachineError
+from nhwc.validators.errors import DataError, MachineError, RecipeError
 
 Make = Callable[..., Recipe]
 
@@ -197,7 +198,7 @@ def test_a_broken_budget_publishes_nothing(photos: Path, recipe_for: Make, check
     assert 1 == caught.value.exit_status
     assert not (recipe.dataset_path / "latest").exists()
     assert not (recipe.dataset_path / "shards").exists()
-    refused = pl.read_parquet(recipe.dataset_path / "refused" / "manifest.parquet")
+    refused = pl.read_parquet(recipe.dataset_path / "refused.parquet")
     assert ["cat/bad.png"] == refused.filter(pl.col("code") == "empty_file")["path"].to_list()
     (photos / "cat" / "bad.png").unlink()
     assert "1.0.0" == nhwc.ingest(recipe, direct=True).number
@@ -337,3 +338,96 @@ def test_a_changed_shard_is_made_again(photos: Path, recipe_for: Make) -> None:
     again = run_ingest(recipe_for())
     assert 20 == again.made
     assert nhwc.verify(version.dataset).passed
+
+
+def test_other_files_in_the_datasets_place_are_left_alone(photos: Path, recipe_for: Make) -> None:
+    """A folder that is no dataset is refused before anything is written; nothing in it is touched."""
+    recipe = recipe_for()
+    (recipe.dataset_path / "1.0.0").mkdir(parents=True)
+    (recipe.dataset_path / "1.0.0" / "thesis.txt").write_text("precious")
+    with pytest.raises(RecipeError, match=r"publish.to:\n  found .*pets, which holds 1\.0\.0 and no `latest`"):
+        nhwc.ingest(recipe, direct=True)
+    assert ["1.0.0/thesis.txt"] == [
+        str(path.relative_to(recipe.dataset_path)) for path in recipe.dataset_path.rglob("*") if path.is_file()
+    ]
+
+
+def test_no_version_is_ever_overwritten(photos: Path, recipe_for: Make, write_image: Any, tree: Any) -> None:
+    """After a step back of `latest`, what is published next takes a number that is free."""
+    recipe = recipe_for()
+    nhwc.ingest(recipe, direct=True)
+    write_image("cat/new.png")
+    second = nhwc.ingest(recipe, direct=True)
+    assert "1.1.0" == second.number
+    before = tree(second.folder)
+    (recipe.dataset_path / "latest").write_text("1.0.0\n")
+    write_image("dog/newer.png")
+    assert "1.2.0" == nhwc.ingest(recipe, direct=True).number
+    assert before == tree(second.folder)
+
+
+def test_what_fails_for_the_moment_is_tried_again(
+    photos: Path, recipe_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that vanishes between two reads is quarantined in that run only."""
+    recipe = recipe_for(checks={"bad_fraction": 0.5, "bad_fraction_per_class": 0.5})
+    hidden = photos / "cat" / "0.png"
+    real = hash_entries
+
+    def hash_then_lose(*arguments: Any, **options: Any) -> Any:
+        hashed = real(*arguments, **options)
+        hidden.rename(photos.parent / "away")
+        return hashed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("nhwc.flows.ingest.hash_entries", hash_then_lose)
+        first = run_ingest(recipe)
+    assert "unreadable_file" == fates(first)["cat/0.png"]
+    (photos.parent / "away").rename(hidden)
+    second = run_ingest(recipe)
+    assert ("kept", 1) == (fates(second)["cat/0.png"], second.made)
+
+
+def test_a_refused_run_does_not_settle_splits(photos: Path, recipe_for: Make) -> None:
+    """Splits are those of the file as it is when the version is published."""
+    table = pl.DataFrame(
+        {"path": ["cat/0.png", "dog/1.png", "gone.png"], "label": ["a", "b", "a"], "split": ["train"] * 3}
+    )
+    recipe_parts = {"labels": {"from": "file", "file": "labels.csv"}, "splits": {"from": "file"}}
+    table.write_csv(photos.parent / "labels.csv")
+    assert "refused" == run_ingest(recipe_for(**recipe_parts)).outcome
+    table[:2].with_columns(split=pl.lit("test")).write_csv(photos.parent / "labels.csv")
+    version = nhwc.ingest(recipe_for(**recipe_parts), direct=True)
+    assert ["test", "test"] == version.kept["split"].to_list()
+
+
+def test_a_file_over_the_byte_budget_is_not_read(photos: Path, recipe_for: Make) -> None:
+    """Its true size is told; no byte of it is hashed."""
+    with (photos / "cat" / "large.png").open("wb") as file:
+        file.write((photos / "cat" / "0.png").read_bytes())
+        file.truncate(2**40)
+    image = {"rows": 4, "cols": 5, "max_bytes": 10_000}
+    ingested = run_ingest(recipe_for(image=image, checks={"bad_fraction": 1, "bad_fraction_per_class": 1}))
+    row = ingested.manifest.row(by_predicate=pl.col("path") == "cat/large.png", named=True)
+    assert ("too_many_bytes", "1,099,511,627,776 bytes", None) == (row["code"], row["found"], row["sha256"])
+
+
+def test_many_small_shards_make_few_steps(
+    photos: Path, recipe_for: Make, monkeypatch: pytest.MonkeyPatch, tree: Any
+) -> None:
+    """Prefect pays for each step, so a step takes several shards; the tree is the same however they are grouped."""
+    monkeypatch.setattr("nhwc.flows.shards.samples_a_shard", lambda contract: 3)
+    version = nhwc.ingest(recipe_for(), direct=True)
+    expected = tree(version.dataset)
+    assert 7 == version.kept["shard"].n_unique()
+    version.dataset.rename(version.dataset.with_name("first"))
+    monkeypatch.setattr("nhwc.flows.ingest.MOST_STEPS", 2)
+    names: list[str] = []
+
+    def step(name: str, work: Any) -> Any:
+        names.append(name)
+        return work()
+
+    run_ingest(recipe_for(), step=step)
+    assert ["discover", "hash", "decode 1 of 2", "decode 2 of 2", "publish"] == names
+    assert expected == tree(recipe_for().dataset_path)

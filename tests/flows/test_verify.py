@@ -52,6 +52,30 @@ def test_every_missing_file_is_found(version: nhwc.Version, name: str) -> None:
     assert path.name in {violation.aspect.rpartition("/")[2] for violation in verdict.violations}
 
 
+@pytest.mark.parametrize("line", range(5))
+def test_a_line_cut_from_the_checksums_is_found(version: nhwc.Version, line: int) -> None:
+    """What `checksums` does not vouch for is not whole, though nothing in it is wrong."""
+    path = version.folder / "checksums"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:line] + lines[line + 1 :]))
+    verdict = nhwc.verify(version.dataset)
+    name = lines[line].split("/")[-1].split()[-1]
+    assert [f"a line for {name}"] == [violation.expected for violation in verdict.violations]
+
+
+@pytest.mark.parametrize("name", ["contract.yaml", "manifest.parquet", "statistics.json"])
+def test_reading_a_damaged_version_names_the_file(version: nhwc.Version, name: str) -> None:
+    """One clear error, and what to do."""
+    (version.folder / name).write_bytes(b"\xff{")
+
+    def read() -> object:
+        damaged = nhwc.Version.open(version.dataset)
+        return damaged.manifest, damaged.statistics
+
+    with pytest.raises(nhwc.DataError, match=rf"load: checksum: .*{name} found .* To mend: restore it from a copy"):
+        read()
+
+
 def test_a_latest_that_names_no_version_is_told(version: nhwc.Version) -> None:
     """With the versions that there are."""
     (version.dataset / "latest").write_text("9.9.9\n")
