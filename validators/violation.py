@@ -77,9 +77,24 @@ class Code(StrEnum):
     PALETTE = "palette", "palette colours, expanded", "nothing to mend"
     GRAY = "gray", "a gray image in a colour dataset", "check that it belongs here"
     COLOUR = "colour", "a colour image in a gray dataset", "check that it belongs here"
+    BLANK = "blank", "one colour all over, or nearly", "remove it, or fetch it again"
+    HALF_BLANK = "half_blank", "filled from one edge on, as where data ended or are zero", "fetch the image again"
+    TINY = "tiny", "too small for the target", "remove it, or fetch a larger one"
+    DARK = "dark", "no pixel in a hundred is light", "check the exposure, or remove it"
+    LIGHT = "light", "no pixel in twenty is other than white", "check the exposure, or remove it"
+    BLURRY = "blurry", "without fine detail", "fetch a sharper one, or remove it"
+    LOW_INFORMATION = "low_information", "few values make up nearly all of it", "check that it shows something"
+    LOW_BIT_DEPTH = "low_bit_depth", "it uses few of its bits", "save it from the original with all bits"
+    ODD_ASPECT = "odd_aspect", "far narrower than the others", "crop it, or remove it"
+    ODD_SIZE = "odd_size", "far larger or smaller than the others", "check that it belongs here"
     # what decoding and the stages say
     TRUNCATED = "truncated", "the data ends before the image does", "fetch the image again"
     UNDECODABLE = "undecodable", "the decoder refuses the data", "fetch or save the image again"
+    OUT_OF_MEMORY = (
+        "out_of_memory",
+        "decoding it needed more memory than there was",
+        "lower image.max_pixels, or use a larger machine",
+    )
     DIFFERS_FROM_HEADER = "differs_from_header", "decoded to another shape than its header says", "save it again"
     CHANGED = "changed_while_reading", "the file changed between two reads of one run", "ingest again when it rests"
     WRONG_RANK = "wrong_rank", "another number of axes than the contract's", "reshape to (rows, cols, channels)"
@@ -107,6 +122,61 @@ class Code(StrEnum):
         "stored pixels are not those that were published",
         "ingest again: they are made anew",
     )
+    # what a comparison with a baseline says
+    CLASS_DRIFT = (
+        "class_drift",
+        "the classes have other shares than in the baseline",
+        "see which sources were added, or take this version as the baseline",
+    )
+    LOST_CLASS = "lost_class", "a class of the baseline has no sample left", "add its images, or drop it from the model"
+    NEW_CLASS = "new_class", "a class that the baseline does not have", "train the model anew, or leave the class out"
+    SIZE_DRIFT = (
+        "size_drift",
+        "source images have other sizes or another aspect than in the baseline",
+        "see whether the camera, the crop or an export changed, or take this version as the baseline",
+    )
+    PIXEL_DRIFT = (
+        "pixel_drift",
+        "brightness or colours differ from the baseline's",
+        "see whether the camera, the light or a conversion changed, or take this version as the baseline",
+    )
+    FORMAT_DRIFT = (
+        "format_drift",
+        "the files have other formats than in the baseline",
+        "see what exported them, or take this version as the baseline",
+    )
+    # what a model says
+    MODEL_INPUT = "model_input", "the model does not take one batch of images", "give it one input of rank 4"
+    MODEL_LAYOUT = (
+        "model_layout",
+        "the model wants its channels on another axis",
+        "set channels_first in `nhwc.load`, or the model's data_format",
+    )
+    MODEL_RANGE = (
+        "model_range",
+        "the batch's value range contradicts the model's own scaling",
+        "set scale in `nhwc.load`, or drop the model's scaling layer",
+    )
+    MODEL_UNSCALED = (
+        "model_unscaled",
+        "the model most likely expects scaled values and has no layer that scales them",
+        "set scale in `nhwc.load`, or begin the model with keras.layers.Rescaling",
+    )
+    MODEL_CHANNEL_ORDER = (
+        "model_channel_order",
+        "red and blue are in another order than the model wants",
+        "use keras.applications' preprocess_input of that model as its first layer",
+    )
+    MODEL_LABELS = (
+        "model_labels",
+        "the labels do not fit the model's last layer or its loss",
+        "give the last layer a unit for each class and compile with sparse_categorical_crossentropy",
+    )
+    MODEL_UNDETERMINED = (
+        "model_undetermined",
+        "the model's structure does not show whether the batch fits",
+        "use Keras layers instead of a Lambda, and build the model before the gate",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +185,8 @@ class Violation:
 
     Args:
         code: the reason.
-        stage: where it was seen: discover, probe, decode, convert, resize, store, load, cast, batch, publish, verify.
+        stage: where it was seen: discover, probe, decode, convert, resize, store, load, cast, batch, publish, verify,
+            drift, model.
         aspect: what of it: rank, rows, cols, channels, samples, dtype, range, bytes, label, ...
         sample_id: whose; None where it concerns no single sample.
         expected: what had to be there, in words.
