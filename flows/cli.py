@@ -171,6 +171,31 @@ def verify(
 
 
 @app.command()
+def gate(
+    dataset: Dataset,
+    baseline: Annotated[Path | None, typer.Option(help="A version to compare with.")] = None,
+    contract: Annotated[Path | None, typer.Option(help="A contract.yaml that must be kept.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A Keras model's .keras or .h5 file.")] = None,
+    scale: Annotated[str, typer.Option(help="How batches will be loaded: none, unit, signed or standard.")] = "none",
+    verify: Annotated[bool, typer.Option("--verify", help="Hold files and pixels against their hashes too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML there.")] = None,
+) -> None:
+    """Give a verdict on a published version, before a training is paid for."""
+    if model is not None:
+        _import_tensorflow()
+    from nhwc.flows.gate import as_json, as_junit, verdict_text
+    from nhwc.flows.gate import gate as judged
+
+    verdict = judged(dataset, baseline=baseline, contract=contract, model=model, scale=scale, verify=verify)
+    if junit is not None:
+        junit.write_text(as_junit(verdict, str(dataset)), encoding="utf-8")
+    print(as_json(verdict) if json else verdict_text(verdict, dataset))
+    if not verdict.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def codes() -> None:
     """List every violation code, what it means and how to mend it."""
     from nhwc.validators.violation import Code

@@ -47,6 +47,7 @@ from nhwc.pipelines.sources.labels import Labelling, class_findings, class_names
 from nhwc.pipelines.sources.protocol import Discovery, Entry, Source
 from nhwc.pipelines.version import Version
 from nhwc.validators.budget import check_budget
+from nhwc.validators.duplicates import find_clusters
 from nhwc.validators.errors import DataError, MachineError
 from nhwc.validators.manifest import COLUMNS, check_manifest, frame
 from nhwc.validators.splits import assign_splits
@@ -240,33 +241,47 @@ def _draft(
         {"label": classes, "label_id": range(len(classes))}, schema={"label": pl.String, "label_id": pl.Int32}
     )
     kept = pl.col("status") == "kept"
-    manifest = (
-        manifest.drop("label_id")
-        .join(ids, on="label", how="left", maintain_order="left")
-        .with_columns(split=_splits(recipe, manifest, before))
-    )
-    manifest = manifest.select(list(COLUMNS)).sort("path", "sample_id")
+    manifest = manifest.drop("label_id").join(ids, on="label", how="left", maintain_order="left")
+    manifest = _splits(recipe, _clusters(manifest), before).select(list(COLUMNS)).sort("path", "sample_id")
     findings = class_findings(discovery, labelling, manifest.filter(kept)["label"].unique(), classes)
     return Draft(manifest=manifest, classes=classes, findings=findings, recipe=recipe)
 
 
-def _splits(recipe: Recipe, manifest: pl.DataFrame, before: Version | None) -> pl.Series:
-    """The split of each row: as given, or by hash for what is kept. The same bytes always share a split."""
-    if recipe.splits.from_ != "hash":
-        return manifest["split"]
+def _clusters(manifest: pl.DataFrame) -> pl.DataFrame:
+    """The manifest with the cluster of each kept row: those that are the same picture share one."""
     kept = manifest.filter(pl.col("status") == "kept")
-    settled = {}
-    if before is not None and yaml.safe_load(before.recipe_text)["splits"] == recipe.splits.model_dump(
-        mode="json", by_alias=True
-    ):
-        settled = dict(before.kept.select("sha256", "split").iter_rows())
+    found = kept.select("sample_id").with_columns(cluster=find_clusters(kept))
+    return manifest.drop("cluster").join(found, on="sample_id", how="left", maintain_order="left")
+
+
+def _splits(recipe: Recipe, manifest: pl.DataFrame, before: Version | None) -> pl.DataFrame:
+    """The manifest with the split of each row: as given, or by hash of its cluster for what is kept.
+
+    What the version before assigned by the same shares stays, so no image moves when others come.
+    """
+    if recipe.splits.from_ != "hash":
+        return manifest
+    kept = manifest.filter(pl.col("status") == "kept").select("sample_id", "sha256", "label", "cluster")
+    settled = kept.join(_assigned_before(recipe, before), on=["sample_id", "sha256"])
+    clusters = dict(settled.group_by("cluster").agg(pl.col("split").min()).iter_rows())
     groups = assign_splits(
-        kept.select("sha256", "label").iter_rows(), recipe.splits.fractions, seed=recipe.splits.seed, settled=settled
+        kept.select("cluster", "label").iter_rows(), recipe.splits.fractions, seed=recipe.splits.seed, settled=clusters
     )
-    rows = manifest.select("status", "sha256").iter_rows()
-    return pl.Series(
-        "split", [groups[sha256] if status == "kept" else None for status, sha256 in rows], dtype=pl.String
-    )
+    own = dict(settled.select("sample_id", "split").iter_rows())
+    splits = {
+        sample_id: own.get(sample_id, groups[cluster])
+        for sample_id, cluster in kept.select("sample_id", "cluster").iter_rows()
+    }
+    split = pl.col("sample_id").replace_strict(splits, default=None, return_dtype=pl.String)
+    return manifest.with_columns(split=split)
+
+
+def _assigned_before(recipe: Recipe, before: Version | None) -> pl.DataFrame:
+    """sample_id, sha256 and split of the version before, where it was split by the same shares; else no row."""
+    asked = recipe.splits.model_dump(mode="json", by_alias=True)
+    if before is None or yaml.safe_load(before.recipe_text)["splits"] != asked:
+        return frame([]).select("sample_id", "sha256", "split")
+    return before.kept.select("sample_id", "sha256", "split")
 
 
 def _judge_and_publish(draft: Draft, before: Version | None, made: int) -> Ingested:

@@ -17,6 +17,8 @@ from pydantic_core import PydanticCustomError
 from nhwc.flows.printable import printable
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.validators.errors import RecipeError
+from nhwc.validators.rules import Level
+from nhwc.validators.violation import Code
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -105,10 +107,11 @@ class SplitRecipe(_Part):
 
 
 class CheckRecipe(_Part):
-    """How much may be quarantined before nothing is published."""
+    """How much may be quarantined before nothing is published, and what each of the gate's findings weighs."""
 
     bad_fraction: Fraction = 0.02
     bad_fraction_per_class: Fraction = 0.1
+    rules: dict[Code, Level] = {}
 
 
 class PublishRecipe(_Part):
@@ -147,6 +150,11 @@ class Recipe(_Part):
     def to_yaml(self) -> str:
         """The whole recipe, defaults written out, paths as the user wrote them."""
         return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True)
+
+
+def recorded_checks(recipe_text: str) -> CheckRecipe:
+    """The checks of a recipe that a version recorded."""
+    return CheckRecipe.model_validate_json(json.dumps(yaml.safe_load(recipe_text)["checks"]))
 
 
 def read_recipe(source: str | Path | Recipe) -> Recipe:
@@ -243,8 +251,8 @@ def _paths(parts: dict[str, Any], base: Path) -> list[str]:
             problems.append(f"publish.to: found {publish.to!r}, but {there} is a file, expected a folder or none yet")
         if source and writes_into(base / source.path, to=base / publish.to, dataset=dataset):
             problems.append(
-                f"publish.to: found {publish.to!r}, but {Path(publish.to, dataset)} and source.path {source.path!r} lie "
-                "in one another: nothing is ever written into the source"
+                f"publish.to: found {publish.to!r}, but {Path(publish.to, dataset)} and source.path {source.path!r} "
+                "lie in one another: nothing is ever written into the source"
             )
     return problems
 

@@ -142,6 +142,8 @@ def _make_sample(
     row = entry_row(sample.entry) | {"sha256": sample.sha256, "bytes": sample.size, "decoder": prepared.decoder}
     if prepared.facts is not None:
         row |= asdict(prepared.facts)
+    if prepared.figures is not None:
+        row |= asdict(prepared.figures) | {"perceptual_hash": prepared.perceptual_hash}
     row["notes"] = [str(code) for code in (*sample.entry.notes, *prepared.notes)]
     if prepared.array is None:
         return row | violation_row(*prepared.violations), None

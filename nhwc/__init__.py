@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nhwc.flows.gate import gate
     from nhwc.flows.ingest import ingest
     from nhwc.flows.verify import verify
     from nhwc.pipelines.image import load_image
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from nhwc.validators.violation import Code, Violation
 
 _HOMES = {
+    "gate": "flows.gate",
     "ingest": "flows.ingest",
     "verify": "flows.verify",
     "load": "pipelines.load",
@@ -45,6 +47,7 @@ __all__ = [
     "Verdict",
     "Version",
     "Violation",
+    "gate",
     "ingest",
     "load",
     "load_image",

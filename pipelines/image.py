@@ -17,7 +17,9 @@ from nhwc.pipelines.probe import HeaderFacts, admit, notes, probe
 from nhwc.pipelines.resize import resize
 from nhwc.pipelines.stage import Array, Stage, run_stages
 from nhwc.validators.contract import image_contract
+from nhwc.validators.duplicates import perceptual_hash
 from nhwc.validators.errors import DataError, MachineError, RecipeError, SampleRefused
+from nhwc.validators.quality import QualityFigures, measure
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
 
@@ -34,6 +36,8 @@ class Prepared:
         facts: the header's; None where it could not be read.
         decoder: `tensorflow` or `pillow`; None where nothing was decoded.
         array: as the recipe's contract says; None where there are violations.
+        figures: of the decoded, upright pixels, before channels and size are changed.
+        perceptual_hash: of the same, by which copies are found; None where they show too little.
         notes: what the sample is remarkable for, kept or not.
         violations: why it is not kept.
     """
@@ -41,6 +45,8 @@ class Prepared:
     facts: HeaderFacts | None = None
     decoder: Literal["tensorflow", "pillow"] | None = None
     array: Array | None = None
+    figures: QualityFigures | None = None
+    perceptual_hash: bytes | None = None
     notes: tuple[Code, ...] = ()
     violations: tuple[Violation, ...] = ()
 
@@ -89,12 +95,20 @@ def prepare(content: bytes, *, suffix: str, recipe: ImageRecipe, stages: Iterabl
     remarkable = notes(facts, suffix=suffix, recipe=recipe)
     if violations := admit(facts, size=len(content), suffix=suffix, recipe=recipe):
         return Prepared(facts=facts, notes=remarkable, violations=_of(sample_id, violations))
+    decoding, *others = stages
+    figures = hashed = None
     with _one_large_image if facts.rows * facts.cols > _LARGE_PIXELS else nullcontext():
-        outcome = run_stages(stages, Encoded(content, facts), sample_id=sample_id)
+        outcome = run_stages((decoding,), Encoded(content, facts), sample_id=sample_id)
+        if outcome.array is not None:
+            figures = measure(outcome.array, alpha=recipe.alpha)
+            hashed = perceptual_hash(outcome.array)
+            outcome = run_stages(others, outcome.array, sample_id=sample_id)
     return Prepared(
         facts=facts,
         decoder=decoder_of(facts),
         array=outcome.array,
+        figures=figures,
+        perceptual_hash=hashed,
         notes=remarkable,
         violations=outcome.violations,
     )

@@ -120,6 +120,19 @@ def load(  # noqa: PLR0913 - the public face: every argument is one that a train
     return _dataset(_plan(version, options, problems))
 
 
+def batch_contract_of(version: Version, *, scale: str, dtype: str | None, channels_first: bool) -> TensorContract:
+    """What a batch is that `load` gives with these arguments, of any number of samples.
+
+    Raises RecipeError where they are wrong.
+    """
+    options = BatchOptions(scale=scale, dtype=_dtype_name(dtype), channels_first=channels_first)
+    problems = [*options.problems(), *_dtype_problems(version.contract, options)]
+    if problems:
+        raise RecipeError("nhwc.load", tuple(problems))
+    statistics = _channel_statistics(version) if scale == "standard" else None
+    return contracts(version.contract, options, samples=None, statistics=statistics)["batch"]
+
+
 def _dtype_name(dtype: object) -> str | None:
     """The name of a dtype however it is given; what is none as it was written, for the message."""
     try:

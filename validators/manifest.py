@@ -8,6 +8,7 @@ from typing import Any
 import pandera.polars as pa
 import polars as pl
 
+from nhwc.validators.quality import FIGURE_COLUMNS
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
 
@@ -39,6 +40,9 @@ COLUMNS: Mapping[str, Any] = {
     "pixel_hash": pl.String,  # SHA-256 of the stored pixels
     "channel_mean": pl.List(pl.Float64),  # of the stored pixels
     "channel_std": pl.List(pl.Float64),
+    **FIGURE_COLUMNS,  # of the decoded pixels, upright, before channels and size are changed
+    "perceptual_hash": pl.Binary,  # of the same; null where they show too little
+    "cluster": pl.String,  # the smallest sample_id of those that are the same picture
     "stage": pl.String,  # what follows is the violation's
     "aspect": pl.String,
     "expected": pl.String,

@@ -15,10 +15,12 @@ class Verdict:
 
     Args:
         violations: what speaks against the data; none means that it passed.
+        warnings: what a person should look at, though it passed.
         figures: what was counted or measured, by name.
     """
 
     violations: tuple[Violation, ...] = ()
+    warnings: tuple[Violation, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
 
     @property

@@ -87,6 +87,20 @@ class Code(StrEnum):
     LOW_BIT_DEPTH = "low_bit_depth", "it uses few of its bits", "save it from the original with all bits"
     ODD_ASPECT = "odd_aspect", "far narrower than the others", "crop it, or remove it"
     ODD_SIZE = "odd_size", "far larger or smaller than the others", "check that it belongs here"
+    # what stands more than once
+    SAME_BYTES = "same_bytes", "the same file more than once", "keep one"
+    SAME_PIXELS = "same_pixels", "the same pixels in another file", "keep one"
+    NEAR_DUPLICATE = "near_duplicate", "nearly the same picture: saved again, resized, mirrored or cropped", "keep one"
+    DUPLICATE_TWO_LABELS = (
+        "duplicate_two_labels",
+        "the same picture under two labels",
+        "decide which label is right, and remove the other",
+    )
+    DUPLICATE_ACROSS_SPLITS = (
+        "duplicate_across_splits",
+        "the same picture in two splits: what is tested was trained on",
+        "remove one, or let nhwc make the splits",
+    )
     # what decoding and the stages say
     TRUNCATED = "truncated", "the data ends before the image does", "fetch the image again"
     UNDECODABLE = "undecodable", "the decoder refuses the data", "fetch or save the image again"
@@ -121,6 +135,11 @@ class Code(StrEnum):
         "pixels_changed",
         "stored pixels are not those that were published",
         "ingest again: they are made anew",
+    )
+    CONTRACT_CHANGED = (
+        "contract_changed",
+        "images or classes are not what the contract says",
+        "ingest with the recipe of that contract, or take the new contract",
     )
     # what a comparison with a baseline says
     CLASS_DRIFT = (

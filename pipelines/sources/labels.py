@@ -54,8 +54,8 @@ def read_label_file(path: Path, *, with_splits: bool) -> dict[str, Listed]:
     splits: dict[str, set[str]] = defaultdict(set)
     for row in _read_text(path, wanted).iter_rows(named=True):
         path_in_source = PurePosixPath(row["path"]).as_posix()
-        labels[path_in_source] |= {row["label"]} - {None}
-        splits[path_in_source] |= {row.get("split")} - {None}
+        labels[path_in_source].update(filter(None, [row["label"]]))
+        splits[path_in_source].update(filter(None, [row.get("split")]))
     return {name: Listed(labels=frozenset(labels[name]), splits=frozenset(splits[name])) for name in labels}
 
 

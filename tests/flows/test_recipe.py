@@ -1,5 +1,6 @@
 """Wrong recipes: one message with the key, the value and what is allowed; all wrong keys at once."""
 
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from nhwc.validators.errors import RecipeError
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with photos/ and labels.csv in it."""
+    """A folder with photos/, a link to it, a link to itself and labels.csv in it."""
     (tmp_path / "photos").mkdir()
+    (tmp_path / "album").symlink_to("photos")
+    (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "labels.csv").write_text("path,label\n")
     return tmp_path
 
@@ -81,7 +84,35 @@ def test_the_needed_keys_are_enough(folder: Path) -> None:
         (plain(splits={"from": "file"}), "splits.from: found file, but labels come from folders"),
         (plain(splits={"dev": 0.1}), "splits.dev: unknown key, expected one of from, train, validation, test, seed"),
         (plain(checks={"bad_fraction": 2}), "checks.bad_fraction: found 2, expected less than or equal to 1"),
-        (plain(publish={"to": "photos/out"}), "publish.to: found 'photos/out', which lies in source.path"),
+        (plain(dataset="a" * 101), f"dataset: found '{'a' * 101}', expected at most 100 letters"),
+        (plain(dataset=2024), "dataset: found 2024, expected text: put it in quotes"),
+        (plain(dataset=datetime.date(2024, 1, 1)), "dataset: found 2024-01-01 (date), expected text: put it in quotes"),
+        (image(**{"2024": {datetime.date(2024, 1, 1): 1}}), "image.2024.2024-01-01: found 2024-01-01 (date)"),
+        (plain(labels=None), "labels: found None, expected keys from, file, depth, classes"),
+        (plain(labels="file"), "labels: found 'file', expected keys from, file, depth, classes"),
+        (image(resize="area"), "image.resize: found 'area', expected keys method, antialias"),
+        (plain(labels={"from_": "folder"}), "labels.from_: unknown key, did you mean from? expected one of from, file"),
+        (plain(splits={"from_": "folder"}), "splits.from_: unknown key, did you mean from?"),
+        (plain(splits={"train": 0}), "splits: found train: 0, which add up to 0, expected 1"),
+        (plain(splits={"train": 0, "test": 0.5}), "splits: found test: 0.5, train: 0, which add up to 0.5"),
+        (plain(splits={"train": float("nan")}), "splits.train: found nan, expected"),
+        (plain(splits={"seed": 10**5000}), "splits.seed: found a number of 16610 bits, expected at most 63"),
+        (plain(source={"path": "~/photos"}), "source.path: found '~/photos', expected a path written out: ~ is not"),
+        (plain(publish={"to": "~"}), "publish.to: found '~', expected a path written out: ~ is not expanded"),
+        (plain(labels={"from": "file", "file": "~/l.csv"}), "labels.file: found '~/l.csv', expected a path written"),
+        (plain(source={"path": "a\0b"}), r"source.path: found 'a\x00b', expected text without NUL"),
+        (plain(publish={"to": "a\0b"}), r"publish.to: found 'a\x00b', expected text without NUL"),
+        (plain(labels={"from": "file", "file": "\0"}), r"labels.file: found '\x00', expected text without NUL"),
+        (
+            plain(labels={"classes": ["\ud800"]}),
+            r"labels.classes.0: found '\ud800', expected text without NUL and lone",
+        ),
+        (plain(**{"\x1b": 1}), r"\x1b: unknown key"),
+        (plain(source={"path": "a" * 300}), "a path of source, labels or publish cannot be looked at: "),
+        (plain(publish={"to": "loop"}), "a path of source, labels or publish cannot be looked at: Symlink loop"),
+        (plain(publish={"to": "labels.csv"}), "publish.to: found 'labels.csv', but "),
+        (plain(publish={"to": "labels.csv/out"}), "publish.to: found 'labels.csv/out', but "),
+        (plain(publish={"to": "."}, dataset="labels.csv"), "publish.to: found '.', but "),
     ],
 )
 def test_a_wrong_recipe_is_told_by_key_value_and_what_is_allowed(folder: Path, wrong: Any, message: str) -> None:
@@ -89,6 +120,35 @@ def test_a_wrong_recipe_is_told_by_key_value_and_what_is_allowed(folder: Path, w
     with pytest.raises(RecipeError) as caught:
         parse_recipe(wrong, base=folder)
     assert [] != [problem for problem in caught.value.problems if problem.startswith(message)], caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("to", "dataset", "source"),
+    [
+        ("photos", "clothing", "photos"),
+        ("photos/out", "clothing", "photos"),
+        (".", "photos", "photos"),
+        ("album/out", "clothing", "photos"),
+        ("album", "clothing", "photos"),
+        ("photos", "clothing", "album"),
+        (".", "album", "photos"),
+        ("..", "{folder}", "photos"),
+        ("datasets", "clothing", "."),
+    ],
+)
+def test_nothing_is_published_into_the_source(folder: Path, to: str, dataset: str, source: str) -> None:
+    """The dataset's folder may be, lie in or hold the source as little as lie in it by a link; both are named."""
+    dataset = dataset.format(folder=folder.name)
+    wrong = plain(publish={"to": to}, dataset=dataset, source={"path": source})
+    message = f"publish.to: found {to!r}, but {Path(to, dataset)} and source.path {source!r} lie in one another"
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(wrong, base=folder)
+    assert [message] == [problem[: len(message)] for problem in caught.value.problems]
+
+
+def test_a_dataset_may_lie_beside_its_source(folder: Path) -> None:
+    """Only <to>/<dataset> is written to: <to> itself may hold the source."""
+    assert folder / "clothing" == parse_recipe(plain(publish={"to": "."}), base=folder).dataset_path
 
 
 def test_all_wrong_keys_are_told_at_once(folder: Path) -> None:
@@ -115,7 +175,18 @@ def test_all_wrong_keys_are_told_at_once(folder: Path) -> None:
         ("- a list", "found list, expected keys: dataset, source"),
         ("", "found NoneType, expected keys"),
         ("dataset: a\ndataset: b\n", "key 'dataset' is given twice"),
+        ("image: {rows: 1, cols: 1, rows: 1}\n", "key 'rows' is given twice"),
         ("dataset: !!python/object/apply:os.getcwd []\n", "cannot be read as YAML"),
+        ("labels: &a {classes: [*a]}", "labels.classes.0: found parts that hold themselves"),
+        ("labels: " + "[" * 50 + "]" * 50, "found parts that hold themselves or lie too deep"),
+        ("labels: " + "[" * 5000, "cannot be read as YAML: maximum recursion depth exceeded"),
+        ('publish: {to: "a\\0b"}', r"publish.to: found 'a\\x00b', expected text without NUL"),
+        ('dataset: "\\ud800"', r"dataset: found '\\ud800', expected text without NUL and lone surrogates"),
+        ("dataset: 2024-01-01", r"dataset: found 2024-01-01 \(date\), expected text"),
+        ("dataset: 2024-13-45", "cannot be read as YAML: month must be in 1..12"),
+        ("dataset: !!bool maybe", "cannot be read as YAML"),
+        ("dataset: !!timestamp maybe", "cannot be read as YAML"),
+        ("labels: {<<: 3}", "cannot be read as YAML"),
     ],
 )
 def test_text_that_is_no_recipe_is_one_message(folder: Path, text: str, message: str) -> None:
@@ -124,6 +195,23 @@ def test_text_that_is_no_recipe_is_one_message(folder: Path, text: str, message:
     path.write_text(text)
     with pytest.raises(RecipeError, match=message):
         read_recipe(path)
+
+
+def test_merge_keys_add_what_is_not_given(folder: Path) -> None:
+    """YAML's << takes the keys of other mappings; what stands beside it goes before, in any nesting of anchors."""
+    path = folder / "recipe.yaml"
+    path.write_text(
+        "dataset: a\nsource: {path: photos}\nimage: {rows: 1, cols: 1}\npublish: {to: datasets}\n"
+        "labels: &given {from: folder}\n"
+        "splits: {<<: *given}\n"
+        "checks: {<<: {bad_fraction: 0.5, bad_fraction_per_class: 0.5}, bad_fraction: 0.25}\n"
+    )
+    recipe = read_recipe(path)
+    assert ("folder", 0.25, 0.5) == (
+        recipe.splits.from_,
+        recipe.checks.bad_fraction,
+        recipe.checks.bad_fraction_per_class,
+    )
 
 
 def test_a_missing_recipe_is_one_message(tmp_path: Path) -> None:

@@ -77,12 +77,41 @@ def test_a_file_gives_label_and_split(
 def test_what_is_listed_and_missing_is_quarantined() -> None:
     """A line without its file is an entry too."""
     entries = label_entries(Discovery(entries=()), Labelling(listed=listed({"cat"})))
-    assert [("x/a.png", "quarantined", Code.MISSING_FILE)] == [
-        (entry.name, entry.status, entry.violation.code) for entry in entries if entry.violation
+    assert [("x/a.png", "quarantined", Code.MISSING_FILE, "add the file or drop the line")] == [
+        (entry.name, entry.status, entry.violation.code, entry.violation.hint) for entry in entries if entry.violation
     ]
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/home/a.png", "an absolute path"),
+        ("C:\\photos\\a.png", "an absolute path"),
+        ("C:/photos/a.png", "an absolute path"),
+        ("x\\a.png", "a path with backslashes"),
+        ("../x/a.png", "a path with .."),
+    ],
+)
+def test_a_listed_path_that_no_source_has_is_told(path: str, kind: str) -> None:
+    """The line can be mended without a look at the documentation."""
+    said = Listed(labels=frozenset({"cat"}), splits=frozenset())
+    entries = label_entries(
+        Discovery(entries=(Entry(name="x/a.png"),)), Labelling(listed={"x/a.png": said, path: said})
+    )
+    hints = {entry.name: entry.violation.hint for entry in entries if entry.violation}
+    assert {path: f"paths are relative to source.path, with /; found {kind}"} == hints
+
+
+def test_a_file_that_lists_nothing_of_the_source_is_refused() -> None:
+    """An example of each side shows what the paths are relative to; hidden entries are no example."""
+    hidden = Entry(name=".x", status="skipped")
+    discovery = Discovery(entries=(hidden, Entry(name="a.png")))
+    message = "the file lists 'x/a.png', the source has 'a.png', expected paths relative to source.path, with /"
+    with pytest.raises(RecipeError, match=rf"^labels\.file:\n  found no path that the source has: {message}$"):
+        label_entries(discovery, Labelling(listed=listed({"cat"})))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".PARQUET"])
 def test_label_files_are_read_as_text(tmp_path: Path, suffix: str) -> None:
     """CSV and Parquet say the same; 01 stays 01; ./a and a are one path."""
     table = pl.DataFrame({"path": ["a.png", "./b.png", "b.png"], "label": ["01", "2", "3"], "split": ["train"] * 3})
@@ -92,12 +121,46 @@ def test_label_files_are_read_as_text(tmp_path: Path, suffix: str) -> None:
     assert {"a.png": {"01"}, "b.png": {"2", "3"}} == {name: set(said.labels) for name, said in found.items()}
 
 
+def test_empty_cells_say_nothing(tmp_path: Path) -> None:
+    """Blank lines are passed over; "", null and NaN are no label."""
+    csv, parquet = tmp_path / "labels.csv", tmp_path / "labels.parquet"
+    csv.write_text('path,label,split\na.png,cat,test\n\n,,\nb.png,"",""\nc.png,,\n"",,\n\n')
+    cat, none = frozenset({"cat"}), frozenset[str]()
+    expected = {"a.png": Listed(labels=cat, splits=frozenset({"test"}))}
+    expected |= {name: Listed(labels=none, splits=none) for name in ("b.png", "c.png")}
+    assert expected == read_label_file(csv, with_splits=True)
+    pl.DataFrame({"path": ["a.png", "b.png", None], "label": [1.0, float("nan"), None]}).write_parquet(parquet)
+    found = read_label_file(parquet, with_splits=False)
+    assert {"a.png": {"1.0"}, "b.png": set()} == {name: set(said.labels) for name, said in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (pl.Series([["cat"], ["dog"]]), "cannot be read as CSV or Parquet"),
+        (pl.Series([b"cat", b"\xff\xfe"]), "cannot be read as CSV or Parquet"),
+        (pl.Series(["cat", "dog"]), "found no path in row 2 of "),
+    ],
+)
+def test_a_wrong_parquet_of_labels_is_one_message(tmp_path: Path, label: pl.Series, message: str) -> None:
+    """Lists and bytes that are not UTF-8 are no labels."""
+    pl.DataFrame({"path": ["a.png", None], "label": label}).write_parquet(tmp_path / "labels.parquet")
+    with pytest.raises(RecipeError, match=message):
+        read_label_file(tmp_path / "labels.parquet", with_splits=False)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("labels.csv", b"file,label\na,b\n", "found columns file, label in .*, expected path, label: add path"),
         ("labels.csv", b"", "cannot be read as CSV or Parquet"),
         ("labels.csv", b"path,label\n\xff\xfe\xff,b\n", "cannot be read as CSV or Parquet"),
+        (
+            "labels.csv",
+            b"path,label\na.png,b\n\n,c\n",
+            r"found no path in line 4 of .*, expected one beside each label",
+        ),
+        ("labels.csv", b'path,label\n,b\n,c\n"",d\n', "found no path in line 2 and 2 more of "),
         ("labels.parquet", b"no parquet", "cannot be read as CSV or Parquet"),
     ],
 )

@@ -1,0 +1,218 @@
+"""The gate: what speaks against a version, by sample, with its weight, for people and for machines."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import keras
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+import nhwc
+from nhwc.flows.gate import as_json, as_junit, verdict_text
+from nhwc.flows.ingest import run_ingest
+from nhwc.flows.recipe import Recipe, parse_recipe
+
+Make = Callable[..., Recipe]
+ALLOWED = {"bad_fraction": 1, "bad_fraction_per_class": 1}
+
+
+@pytest.fixture
+def landscapes(tmp_path: Path) -> Path:
+    """Twenty pictures with structure at all scales, no two alike."""
+    for number in range(20):
+        rng = np.random.default_rng(number)
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(
+            (160, 120), Image.Resampling.BICUBIC
+        )
+        fine = rng.normal(0, 12, (120, 160, 3))
+        pixels = np.clip(np.asarray(coarse) + fine, 0, 255).astype(np.uint8)
+        path = tmp_path / "photos" / ("sea" if number % 2 else "hill") / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def recipe(recipe_for: Make) -> Callable[..., Recipe]:
+    """A recipe for the landscapes."""
+    return lambda **parts: recipe_for(**{"image": {"rows": 32, "cols": 32}} | parts)
+
+
+def test_sound_data_passes(landscapes: Path, recipe: Make) -> None:
+    """Nothing refuses, nothing warns, and require() gives the verdict back."""
+    version = nhwc.ingest(recipe(splits={"train": 0.5, "test": 0.5}), direct=True)
+    verdict = nhwc.gate(version.dataset)
+    assert ((), ()) == (verdict.violations, verdict.warnings)
+    assert verdict is verdict.require()
+    assert {"kept": 20, "unmeasured": 0} == dict(verdict.figures)
+
+
+def test_each_fault_is_named_with_its_sample(landscapes: Path, recipe: Make) -> None:
+    """A blank picture, and one under two labels, refuse; a copy warns."""
+    Image.new("RGB", (160, 120), (90, 90, 90)).save(landscapes / "sea" / "blank.png")
+    whole = Image.open(landscapes / "sea" / "01.png")
+    whole.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((200, 150)).save(
+        landscapes / "hill" / "mirrored.jpg", quality=80
+    )
+    (landscapes / "hill" / "copy.png").write_bytes((landscapes / "hill" / "00.png").read_bytes())
+    version = nhwc.ingest(recipe(), direct=True)
+    verdict = nhwc.gate(version.dataset)
+    paths = dict(version.manifest.select("sample_id", "path").iter_rows())
+    found = {(str(one.code), paths[one.sample_id]) for one in verdict.violations}
+    expected = {("blank", "sea/blank.png")}
+    assert expected | {("duplicate_two_labels", name) for name in ("sea/01.png", "hill/mirrored.jpg")} == found
+    warned = {(str(one.code), paths[one.sample_id]) for one in verdict.warnings}
+    assert {("same_bytes", "hill/00.png"), ("same_bytes", "hill/copy.png")} <= warned
+    with pytest.raises(nhwc.DataError, match=r"duplicates sample [0-9a-f]{16}: duplicate_two_labels"):
+        verdict.require()
+    assert "refused: sea/blank.png: quality sample" in verdict_text(verdict, version.dataset)
+
+
+def test_the_recipe_says_what_weighs(landscapes: Path, recipe: Make) -> None:
+    """refuse, warn or off, by code."""
+    (landscapes / "hill" / "copy.png").write_bytes((landscapes / "hill" / "00.png").read_bytes())
+    strict = nhwc.ingest(recipe(checks={"rules": {"same_bytes": "refuse"}}), direct=True)
+    assert {"same_bytes": 2} == nhwc.gate(strict.dataset).by_code()
+    lax = nhwc.ingest(recipe(checks={"rules": {"same_bytes": "off"}}), direct=True)
+    assert (True, ()) == (nhwc.gate(lax.dataset).passed, nhwc.gate(lax.dataset).warnings)
+
+
+def test_copies_never_straddle_splits_made_by_nhwc(landscapes: Path, recipe: Make) -> None:
+    """A picture and its mirrored, resized, saved-again copies fall in one split, and none moves when copies come."""
+    splits = {"train": 0.5, "test": 0.5}
+    before = nhwc.ingest(recipe(splits=splits), direct=True).kept
+    for path in sorted(landscapes.rglob("*.png")):
+        image = Image.open(path)
+        image.resize((120, 90)).save(path.with_name(f"{path.stem}-small.jpg"), quality=85)
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path.with_name(f"{path.stem}-mirrored.png"))
+    version = nhwc.ingest(recipe(splits=splits), direct=True)
+    assert 20 == version.kept["cluster"].n_unique()
+    assert version.kept.group_by("cluster").agg(pl.col("split").n_unique())["split"].to_list() == [1] * 20
+    after = dict(version.kept.select("path", "split").iter_rows())
+    assert {path: after[path] for path in before["path"]} == dict(before.select("path", "split").iter_rows())
+
+
+def test_a_lost_class_and_a_brightness_shift_are_drift(landscapes: Path, recipe: Make) -> None:
+    """Against a baseline, and not against itself."""
+    version = nhwc.ingest(recipe(), direct=True)
+    assert nhwc.gate(version.dataset, baseline=version.folder).passed
+    for path in (landscapes / "sea").iterdir():
+        path.unlink()
+    for path in (landscapes / "hill").iterdir():
+        Image.fromarray((np.asarray(Image.open(path)) * 0.4).astype(np.uint8)).save(path)
+    darker = nhwc.ingest(recipe(dataset="darker"), direct=True)
+    verdict = nhwc.gate(darker.dataset, baseline=version.folder)
+    codes = {str(one.code) for one in (*verdict.violations, *verdict.warnings)}
+    assert {"lost_class", "pixel_drift"} <= codes
+    assert ["none of class sea"] == [one.found for one in verdict.violations if one.code == "lost_class"]
+
+
+def test_a_contract_file_must_be_kept(landscapes: Path, recipe: Make, tmp_path: Path) -> None:
+    """Its image and its classes."""
+    version = nhwc.ingest(recipe(), direct=True)
+    frozen = tmp_path / "contract.yaml"
+    frozen.write_text((version.folder / "contract.yaml").read_text())
+    assert nhwc.gate(version.dataset, contract=frozen).passed
+    other = nhwc.ingest(recipe(dataset="other", image={"rows": 16, "cols": 32}), direct=True)
+    verdict = nhwc.gate(other.dataset, contract=frozen)
+    assert [("contract_changed", "image")] == [(one.code, one.aspect) for one in verdict.violations]
+    frozen.write_text("no contract")
+    with pytest.raises(nhwc.RecipeError, match=r"found .*contract\.yaml, which is no contract\.yaml of a version"):
+        nhwc.gate(version.dataset, contract=frozen)
+
+
+@pytest.mark.parametrize(
+    ("scale", "layers", "codes"),
+    [
+        ("unit", [keras.layers.Conv2D(4, 3)], set()),
+        ("none", [keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3)], set()),
+        ("unit", [keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3)], {"model_range"}),
+    ],
+)
+def test_a_model_must_fit_the_batches(
+    landscapes: Path, recipe: Make, scale: str, layers: list[Any], codes: set[str]
+) -> None:
+    """As they will be loaded: scaled twice is refused."""
+    version = nhwc.ingest(recipe(), direct=True)
+    head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, activation="softmax")]
+    model = keras.Sequential([keras.Input((32, 32, 3)), *layers, *head])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    assert codes == set(nhwc.gate(version.dataset, model=model, scale=scale).by_code())
+
+
+def test_json_and_junit_say_the_same(landscapes: Path, recipe: Make) -> None:
+    """Machines read passed, every violation with its level, and figures."""
+    Image.new("RGB", (160, 120)).save(landscapes / "sea" / "blank.png")
+    verdict = nhwc.gate(nhwc.ingest(recipe(), direct=True).dataset)
+    plain = json.loads(as_json(verdict))
+    assert (False, 21) == (plain["passed"], plain["figures"]["kept"])
+    fields = {"code", "stage", "aspect", "sample_id", "expected", "found", "hint", "level"}
+    assert {"blank"} == {one["code"] for one in plain["violations"] if one["level"] == "refuse"}
+    assert all(fields == set(one) for one in plain["violations"])
+    suite = ElementTree.fromstring(as_junit(verdict, "photos"))
+    assert ["blank"] == [case.get("name") for case in suite if case.find("failure") is not None]
+
+
+FITTING = {
+    "exact_duplicate": {"same_bytes"},
+    "duplicate_conflicting_label": {"duplicate_two_labels"},
+    "duplicate_across_splits": {"duplicate_across_splits"},
+    "near_duplicate": {"near_duplicate", "same_pixels"},
+    "tiny": {"tiny"},
+    "extreme_aspect": {"odd_aspect"},
+    "blank": {"blank"},
+    "grayscale": {"gray"},
+    "sixteen_bit": {"low_bit_depth", "gray"},
+}
+
+
+def test_the_messy_folder_is_refused_for_its_faults(corpus: Path, tmp_path: Path) -> None:
+    """Each fault by a fitting code; of the sound rows that truth does not pair with a copy, next to none."""
+    source = corpus / "datasets" / "messy_a"
+    plain = {
+        "dataset": "messy",
+        "source": {"path": str(source / "data")},
+        "image": {"rows": 64, "cols": 64},
+        "splits": {"from": "folder"},
+        "checks": ALLOWED,
+        "publish": {"to": str(tmp_path)},
+    }
+    version = run_ingest(parse_recipe(plain)).version
+    assert version is not None
+    verdict = nhwc.gate(version.dataset)
+    paths = dict(version.manifest.select("sample_id", "path").iter_rows())
+    codes: dict[str, set[str]] = {}
+    refused: set[str] = set()
+    for one in (*verdict.violations, *verdict.warnings):
+        if one.sample_id:
+            codes.setdefault(paths[one.sample_id], set()).add(str(one.code))
+    for one in verdict.violations:
+        if one.sample_id:
+            refused.add(paths[one.sample_id])
+    truth = pl.read_csv(source / "truth.csv", infer_schema=False)
+    for path, fault in truth.select("path", "fault").iter_rows():
+        assert fault not in FITTING or FITTING[fault] & codes.get(path, set()), (path, fault, codes.get(path))
+    paired = set(truth.filter(pl.col("same_bytes_group").is_not_null() | pl.col("group").is_not_null())["path"])
+    sound = set(truth.filter(pl.col("fault") == "none")["path"]) - paired
+    assert len(sound & refused) <= 2
+    assert len(sound & codes.keys()) <= 8
+    dataset_codes = {str(one.code) for one in verdict.warnings if one.sample_id is None}
+    assert {"empty_class", "case_twins"} <= dataset_codes
+
+
+def test_natural_photographs_pass(corpus: Path, tmp_path: Path) -> None:
+    """The default rules have next to no false alarms on ordinary photographs."""
+    plain = {
+        "dataset": "flowers",
+        "source": {"path": str(corpus / "datasets" / "flowers")},
+        "image": {"rows": 64, "cols": 64},
+        "publish": {"to": str(tmp_path)},
+    }
+    verdict = nhwc.gate(nhwc.ingest(parse_recipe(plain), direct=True).dataset)
+    assert verdict.passed
+    assert len(verdict.warnings) <= 4

@@ -1,0 +1,115 @@
+"""Proposed recipes: whatever the folder is called and wherever it lies, the recipe reads back."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from nhwc.flows.init import propose_recipe
+from nhwc.flows.recipe import Recipe, read_recipe
+from nhwc.validators.errors import RecipeError
+
+
+def source_of(folder: Path, *names: str) -> Path:
+    """A folder with these images in it."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (3, 2)).save(folder / name)
+    return folder
+
+
+def proposed(source: Path, recipe: Path) -> Recipe:
+    """The proposed recipe, written and read back."""
+    recipe.write_text(propose_recipe(source, recipe=recipe), encoding="utf-8")
+    return read_recipe(recipe)
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset"),
+    [
+        ("2024", "2024"),
+        ("on", "on"),
+        ("null", "null"),
+        ("1e3", "1e3"),
+        ("1_000", "1_000"),
+        ("2024-01-01", "2024-01-01"),
+        (".hidden", "hidden"),
+        ("~", "_"),
+        ("my photos: #1", "my_photos___1"),
+        ("\uc0ac\uc9c4", "__"),
+        ("a" * 200, "a" * 100),
+    ],
+)
+def test_any_name_of_the_folder_is_text(tmp_path: Path, name: str, dataset: str) -> None:
+    """YAML takes neither dataset nor path for a number, a date or a truth."""
+    source = source_of(tmp_path / name, "cat/a.png")
+    recipe = proposed(source, tmp_path / "recipe.yaml")
+    assert (dataset, source) == (recipe.dataset, recipe.source_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "recipe", "to"),
+    [
+        ("photos", ".", "datasets/"),
+        ("photos", "photos", "../datasets/"),
+        ("photos", "photos/cat", "../../datasets/"),
+        ("datasets", ".", "../datasets/"),
+        ("datasets", "datasets", "../../datasets/"),
+        ("datasets/photos", ".", "../datasets/"),
+        ("datasets/photos/photos", ".", "../datasets/"),
+        ("datasets/photos", "datasets", "datasets/"),
+    ],
+)
+def test_the_proposed_place_is_not_in_the_source(tmp_path: Path, source: str, recipe: str, to: str) -> None:
+    """Wherever the recipe lies, what it publishes does not lie in the source."""
+    work = tmp_path / "work"
+    source_of(work / source, "cat/a.png")
+    assert to == proposed(work / source, work / recipe / "recipe.yaml").publish.to
+
+
+def test_init_in_the_source_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`nhwc init .`, with relative paths."""
+    monkeypatch.chdir(source_of(tmp_path / "photos", "cat/a.png"))
+    recipe = proposed(Path(), Path("recipe.yaml"))
+    assert ("photos", ".", "../datasets/") == (recipe.dataset, recipe.source.path, recipe.publish.to)
+
+
+@pytest.mark.parametrize(
+    ("names", "from_", "splits"),
+    [
+        (["a.png"], "file", "hash"),
+        (["a.png", "cat/b.png"], "folder", "hash"),
+        (["cat/b.png"], "folder", "hash"),
+        (["train/a.png", "test/a.png"], "file", "folder"),
+        (["train/cat/a.png", "test/cat/a.png"], "folder", "folder"),
+        (["a.png", ".hidden/b.png", "__MACOSX/c.png"], "file", "hash"),
+    ],
+)
+def test_without_class_folders_a_label_file_is_proposed(
+    tmp_path: Path, names: list[str], from_: str, splits: str
+) -> None:
+    """It has to be written first, and the recipe says so."""
+    source = source_of(tmp_path / "photos", *names)
+    text = propose_recipe(source, recipe=tmp_path / "recipe.yaml")
+    assert ("file" == from_) == ("# no class folders found: write labels.csv, with columns path" in text)
+    (tmp_path / "labels.csv").write_text("path,label\na.png,cat\n")
+    recipe = proposed(source, tmp_path / "recipe.yaml")
+    assert (from_, splits) == (recipe.labels.from_, recipe.splits.from_)
+
+
+def test_a_label_file_still_to_be_written_is_named(tmp_path: Path) -> None:
+    """Reading the proposed recipe before that is one message."""
+    source = source_of(tmp_path / "photos", "a.png")
+    with pytest.raises(RecipeError, match=r"labels\.file: found 'labels\.csv', which is no file"):
+        proposed(source, tmp_path / "recipe.yaml")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are not UTF-8")
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    """YAML cannot write it. In the source, where it need not be named, a recipe still can."""
+    source = source_of(tmp_path / os.fsdecode(b"caf\xe9"), "cat/a.png")
+    with pytest.raises(RecipeError, match=r"caf\\udce9:\n  found a name that is not UTF-8: rename the folder"):
+        propose_recipe(source, recipe=tmp_path / "recipe.yaml")
+    assert "caf_" == proposed(source, source / "recipe.yaml").dataset

@@ -1,0 +1,57 @@
+"""How much each finding weighs: refuse the data, warn, or say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from nhwc.validators.verdict import Verdict
+from nhwc.validators.violation import Code, Violation
+
+Level = Literal["refuse", "warn", "off"]
+
+WARNING = frozenset(
+    {
+        # of single images: a person should look, training can go on
+        Code.DARK,
+        Code.LIGHT,
+        Code.BLURRY,
+        Code.LOW_INFORMATION,
+        Code.LOW_BIT_DEPTH,
+        Code.GRAY,
+        Code.ODD_ASPECT,
+        Code.ODD_SIZE,
+        # of copies: wasteful, and harmless as long as label and split agree
+        Code.SAME_BYTES,
+        Code.SAME_PIXELS,
+        Code.NEAR_DUPLICATE,
+        # of classes
+        Code.EMPTY_CLASS,
+        Code.CASE_TWINS,
+        # of a comparison with a baseline
+        Code.NEW_CLASS,
+        Code.CLASS_DRIFT,
+        Code.SIZE_DRIFT,
+        Code.PIXEL_DRIFT,
+        Code.FORMAT_DRIFT,
+        # of a model: likely, not certain
+        Code.MODEL_UNSCALED,
+        Code.MODEL_UNDETERMINED,
+    }
+)
+"""What warns unless a recipe says otherwise; everything else refuses."""
+
+
+def judge(violations: Iterable[Violation], levels: Mapping[Code, Level], figures: Mapping[str, float]) -> Verdict:
+    """The verdict that findings come to.
+
+    Args:
+        violations: every finding.
+        levels: the recipe's, by code; a code that is not in it warns or refuses as WARNING says.
+        figures: what was counted or measured, by name.
+    """
+    weighed: dict[Level, list[Violation]] = {"refuse": [], "warn": [], "off": []}
+    for violation in violations:
+        default: Level = "warn" if violation.code in WARNING else "refuse"
+        weighed[levels.get(violation.code, default)].append(violation)
+    return Verdict(violations=tuple(weighed["refuse"]), warnings=tuple(weighed["warn"]), figures=figures)
