@@ -5,40 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from nhwc.validators.quality_rules import QUALITY_CODES
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
 
 Level = Literal["refuse", "warn", "off"]
 
-WARNING = frozenset(
-    {
-        # of single images: a person should look, training can go on
-        Code.DARK,
-        Code.LIGHT,
-        Code.BLURRY,
-        Code.LOW_INFORMATION,
-        Code.LOW_BIT_DEPTH,
-        Code.GRAY,
-        Code.ODD_ASPECT,
-        Code.ODD_SIZE,
-        # of copies: wasteful, and harmless as long as label and split agree
-        Code.SAME_BYTES,
-        Code.SAME_PIXELS,
-        Code.NEAR_DUPLICATE,
-        # of classes
-        Code.EMPTY_CLASS,
-        Code.CASE_TWINS,
-        # of a comparison with a baseline
-        Code.NEW_CLASS,
-        Code.CLASS_DRIFT,
-        Code.SIZE_DRIFT,
-        Code.PIXEL_DRIFT,
-        Code.FORMAT_DRIFT,
-        # of a model: likely, not certain
-        Code.MODEL_UNSCALED,
-        Code.MODEL_UNDETERMINED,
-    }
-)
+WARNING = (frozenset(QUALITY_CODES) - {Code.BLANK, Code.HALF_BLANK, Code.TINY}) | {
+    # copies: wasteful, and harmless as long as label and split agree
+    Code.SAME_BYTES,
+    Code.SAME_PIXELS,
+    Code.NEAR_DUPLICATE,
+    # classes
+    Code.EMPTY_CLASS,
+    Code.CASE_TWINS,
+    # a comparison with a baseline
+    Code.NEW_CLASS,
+    Code.CLASS_DRIFT,
+    Code.SIZE_DRIFT,
+    Code.PIXEL_DRIFT,
+    Code.FORMAT_DRIFT,
+    # a model: likely, not certain
+    Code.MODEL_UNSCALED,
+    Code.MODEL_UNDETERMINED,
+}
 """What warns unless a recipe says otherwise; everything else refuses."""
 
 
