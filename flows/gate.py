@@ -21,7 +21,7 @@ from nhwc.validators.contract import TensorContract
 from nhwc.validators.duplicates import duplicate_findings
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.manifest import check_manifest
-from nhwc.validators.quality_rules import QualityThresholds, judge_quality, unmeasured
+from nhwc.validators.quality_rules import judge_quality, unmeasured
 from nhwc.validators.rules import judge
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
@@ -70,7 +70,7 @@ def gate(dataset: str | Path, **options: Any) -> Verdict:
         *check_manifest(version.manifest).violations,
         *_over_budget(version, checks),
         *_of_classes(version),
-        *_rows(judge_quality(kept, QualityThresholds(), **_target(version)), stage="quality"),
+        *_rows(judge_quality(kept, checks.thresholds, **_target(version)), stage="quality"),
         *_rows(duplicate_findings(kept), stage="duplicates"),
         *_against_contract(version, chosen.contract),
         *drift.violations,

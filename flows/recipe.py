@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from nhwc.flows.printable import printable
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.validators.errors import RecipeError
+from nhwc.validators.quality_rules import QualityThresholds
 from nhwc.validators.rules import Level
 from nhwc.validators.violation import Code
 
@@ -112,6 +113,7 @@ class CheckRecipe(_Part):
     bad_fraction: Fraction = 0.02
     bad_fraction_per_class: Fraction = 0.1
     rules: dict[Code, Level] = {}
+    thresholds: QualityThresholds = QualityThresholds()
 
 
 class PublishRecipe(_Part):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -66,6 +67,8 @@ class QualityThresholds:
         tiny: of the shorter side in pixels, below it; only where the target asks for more rows or cols than there are.
         enlargement: an image is tiny too where its rows or cols are enlarged more than so many times.
     """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # an unknown key in a recipe is an error
 
     dark: float = 0.32
     light: float = 0.95

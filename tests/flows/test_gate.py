@@ -82,6 +82,16 @@ def test_the_recipe_says_what_weighs(landscapes: Path, recipe: Make) -> None:
     assert (True, ()) == (nhwc.gate(lax.dataset).passed, nhwc.gate(lax.dataset).warnings)
 
 
+def test_the_recipe_sets_thresholds(landscapes: Path, recipe: Make) -> None:
+    """Of any figure; a wrong name is told with those that there are."""
+    version = nhwc.ingest(recipe(checks={"thresholds": {"dark": 1.0}}), direct=True)
+    assert {"dark"} == {str(one.code) for one in nhwc.gate(version.dataset).warnings}
+    with pytest.raises(nhwc.RecipeError, match=r"checks\.thresholds\.drak: unknown key, did you mean dark\?"):
+        recipe(checks={"thresholds": {"drak": 1.0}})
+    with pytest.raises(nhwc.RecipeError, match=r"checks\.rules\.same_byte"):
+        recipe(checks={"rules": {"same_byte": "off"}})
+
+
 def test_copies_never_straddle_splits_made_by_nhwc(landscapes: Path, recipe: Make) -> None:
     """A picture and its mirrored, resized, saved-again copies fall in one split, and none moves when copies come."""
     splits = {"train": 0.5, "test": 0.5}
