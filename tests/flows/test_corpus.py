@@ -231,8 +231,8 @@ def test_batches_train_a_conv2d(corpus: Path, tmp_path: Path, name: str, channel
         splits={"train": 0.8, "test": 0.2, "seed": 7},
     )
     version = nhwc.ingest(parse_recipe(plain), direct=True)
-    train = nhwc.load(version.folder, split="train", batch_size=32, shuffle=True, seed=7, scale="unit")
-    test = nhwc.load(version.folder, split="test", batch_size=32, scale="unit")
+    train = nhwc.load(version.folder, split="train", batch_size=16, shuffle=True, seed=7, scale="signed")
+    test = nhwc.load(version.folder, split="test", batch_size=32, scale="signed")
     keras.utils.set_random_seed(7)
     model = keras.Sequential(
         [
