@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +31,16 @@ def verify(dataset: str | Path, *, sample: int | None = None, seed: int = 0) -> 
     Every damage found is a violation; those of pixels name the sample. Raises RecipeError where nothing is published.
     """
     version = Version.at(dataset)
-    violations = _damaged_files(version, with_shards=sample is None)
+    try:
+        sums = read_checksums(version.folder)
+    except (OSError, UnicodeDecodeError) as error:
+        lost = _violation(Code.MISSING_PART, "checksums", expected="a list of hashes", found=str(error))
+        return Verdict(violations=(lost,))
+    violations = [*_unlisted(sums, VERSION_FILES), *_damaged_files(version, sums, with_shards=sample is None)]
     if any(violation.aspect in ("manifest.parquet", "checksums") for violation in violations):
         return Verdict(violations=tuple(violations))  # its hashes cannot be trusted
-    violations += _unlisted_shards(version)
     kept = version.kept
+    violations += _unlisted(sums, [f"../shards/{name}.arrow" for name in kept["shard"].unique().sort()])
     if sample is not None and sample < kept.height:
         drawn = np.random.default_rng(seed).choice(kept.height, size=sample, replace=False)
         kept = kept[np.sort(drawn)]
@@ -43,16 +49,18 @@ def verify(dataset: str | Path, *, sample: int | None = None, seed: int = 0) -> 
     return Verdict(violations=tuple(violations), figures={"images": kept.height})
 
 
-def _damaged_files(version: Version, *, with_shards: bool) -> list[Violation]:
-    """What of a version's files and shards is missing, damaged, or not vouched for by `checksums`."""
-    try:
-        sums = read_checksums(version.folder)
-    except (OSError, UnicodeDecodeError) as error:
-        return [_violation(Code.MISSING_PART, "checksums", expected="a list of hashes", found=str(error))]
-    unlisted = [name for name in VERSION_FILES if name not in sums]
-    violations = [
-        _violation(Code.CHECKSUM, "checksums", expected=f"a line for {name}", found="none") for name in unlisted
+def _unlisted(sums: Mapping[str, str], names: Iterable[str]) -> list[Violation]:
+    """What a version has and its `checksums` do not vouch for."""
+    return [
+        _violation(Code.CHECKSUM, "checksums", expected=f"a line for {name.rpartition('/')[2]}", found="none")
+        for name in names
+        if name not in sums
     ]
+
+
+def _damaged_files(version: Version, sums: Mapping[str, str], *, with_shards: bool) -> list[Violation]:
+    """The files of a version, and if asked its shards, that are missing or not what `checksums` says."""
+    violations = []
     for name, digest in sums.items():
         if not with_shards and name.startswith("../"):
             continue
@@ -64,15 +72,6 @@ def _damaged_files(version: Version, *, with_shards: bool) -> list[Violation]:
         if found != digest:
             violations.append(_violation(Code.CHECKSUM, name, expected=f"sha256 {digest}", found=f"sha256 {found}"))
     return violations
-
-
-def _unlisted_shards(version: Version) -> list[Violation]:
-    """Shards that the manifest names and `checksums` does not vouch for."""
-    sums, named = read_checksums(version.folder), version.kept["shard"].unique().sort()
-    missing = [name for name in named if f"../shards/{name}.arrow" not in sums]
-    return [
-        _violation(Code.CHECKSUM, "checksums", expected=f"a line for {name}.arrow", found="none") for name in missing
-    ]
 
 
 def _damaged_pixels(path: Path, rows: pl.DataFrame) -> list[Violation]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from nhwc.pipelines.convert import convert
 from nhwc.pipelines.decode import Encoded, decode, decoder_of
@@ -183,7 +183,7 @@ def _call_problems(source: Path, target_size: object, *, channels: int, method: 
         problems.append(f"target_size: {target_size!r} is not (rows, cols), two positive whole numbers")
     for name, value, choices in (
         ("channels", channels, (1, 3, 4)),
-        ("method", method, ("nearest", "bilinear", "bicubic", "lanczos", "area")),
+        ("method", method, get_args(Method)),
         ("dtype", dtype, ("uint8", "uint16", "float32")),
     ):
         if value not in choices:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from annotated_types import Ge, MinLen
 
 from nhwc.validators.contract import TensorContract, image_contract
 
 Format = Literal["jpeg", "png", "gif", "bmp", "webp", "tiff", "avif"]
-FORMATS: tuple[Format, ...] = ("jpeg", "png", "gif", "bmp", "webp", "tiff", "avif")
+FORMATS: tuple[Format, ...] = get_args(Format)
 """Every format that nhwc reads, told by content."""
 
 Positive = Annotated[int, Ge(1)]

@@ -257,6 +257,7 @@ def _batch_maker(plan: _Plan) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tenso
     )
 
     def make(step: tf.Tensor, order: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """The batch of one step: images, labels and, if asked, ids, each stage held against its contract."""
         indices = plan.dealing.positions(step)
         if plan.options.shuffle:
             indices = tf.gather(order, indices)
