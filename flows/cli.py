@@ -55,7 +55,12 @@ def _fail(message: str, status: int) -> None:
 
 
 def _interrupted(status: int, number: int, frame: object) -> None:
-    """End by way of SystemExit, so that everything open is closed and Prefect stops its temporary server."""
+    """End by way of SystemExit, so that everything open is closed and Prefect stops its temporary server.
+
+    Whoever interrupts once more ends it at once: what was finished is kept then too.
+    """
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, lambda *_: os._exit(status))
     print("nhwc: interrupted; what was finished is kept: run the same again to go on", file=sys.stderr)
     sys.exit(status)
 

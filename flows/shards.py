@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ import pyarrow as pa
 
 from nhwc.flows.durable import write_durably, write_frame
 from nhwc.flows.native_stderr import silenced_native_stderr
+from nhwc.flows.parallel import on_all_cores
 from nhwc.pipelines.image import Prepared, image_stages, prepare
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.sources.protocol import Entry, Source
@@ -24,8 +24,6 @@ from nhwc.pipelines.stage import Array, Stage
 from nhwc.pipelines.store import record_batch, samples_a_shard, shard_name
 from nhwc.validators.manifest import frame
 from nhwc.validators.violation import Code, Violation
-
-THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 OF_THE_MOMENT = frozenset({Code.CHANGED, Code.UNREADABLE_FILE, Code.OUT_OF_MEMORY})
 """What the next run may find otherwise though the bytes are the same: never taken over from a run before."""
@@ -62,12 +60,11 @@ class MadeShard:
 
 def hash_entries(entries: Sequence[Entry], source: Source, *, max_bytes: int, advance: Advance) -> list[HashedEntry]:
     """The SHA-256 of every candidate's file, in the entries' order; a file of more than max_bytes is not read."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        hashed = []
-        for one in pool.map(partial(_hash_entry, source=source, max_bytes=max_bytes), entries):
-            hashed.append(one)
-            advance(1)
-        return hashed
+    hashed = []
+    for one in on_all_cores(partial(_hash_entry, source=source, max_bytes=max_bytes), entries):
+        hashed.append(one)
+        advance(1)
+    return hashed
 
 
 def _hash_entry(entry: Entry, source: Source, max_bytes: int) -> HashedEntry:
@@ -116,8 +113,8 @@ def make_shard(
     kept: list[dict[str, Any]] = []
     rows_made: list[dict[str, Any]] = []
     make = partial(_make_sample, source=source, image=image, stages=image_stages(image))
-    with silenced_native_stderr(), ThreadPoolExecutor(THREADS) as pool:
-        for row, array in pool.map(make, chunk.samples):
+    with silenced_native_stderr():
+        for row, array in on_all_cores(make, chunk.samples):
             if array is not None:
                 images[len(kept)] = array
                 row |= {"shard": chunk.name, "row": len(kept)}

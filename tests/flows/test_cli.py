@@ -4,7 +4,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -180,10 +181,15 @@ def test_codes_lists_every_code(nhwc_command: Run) -> None:
     ]
 
 
-def started(*arguments: str, **options: Any) -> "subprocess.Popen[str]":
-    """`nhwc` in a process of its own."""
+@contextmanager
+def started(*arguments: str, **options: Any) -> "Iterator[subprocess.Popen[str]]":
+    """`nhwc` in a process of its own, which ends with the test."""
     command = [sys.executable, "-m", "nhwc", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -1,0 +1,61 @@
+"""Work on all cores, so that an interrupt in between leaves no thread waiting."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """`work(item)` of each item, in the items' order. An interrupt is raised between two results."""
+    with held_back_interrupts() as let_through, ThreadPoolExecutor(THREADS) as pool:
+        for result in pool.map(work, items):
+            yield result
+            let_through()
+
+
+@contextmanager
+def held_back_interrupts() -> Iterator[Callable[[], None]]:
+    """Keep SIGINT and SIGTERM waiting meanwhile; the function given lets one that waits through.
+
+    A handler that raises inside a pool's own code, between its taking and its giving back a lock, leaves the pool's
+    threads waiting for that lock and the main thread for them: one ingest in fifteen hung so, interrupted while its
+    files were handed to the pool.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no handler runs in another thread
+        yield lambda: None
+        return
+    waiting: list[Callable[[], None]] = []
+    handlers: list[tuple[signal.Signals, Any, Any]] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if callable(before := signal.getsignal(number)):  # else the system ends the process at once, and may
+            ours = partial(_keep, waiting, before)
+            signal.signal(number, ours)
+            handlers.append((number, ours, before))
+    try:
+        yield lambda: _let_through(waiting)
+    finally:
+        for number, ours, before in handlers:
+            if signal.getsignal(number) is ours:
+                signal.signal(number, before)
+        _let_through(waiting)
+
+
+def _keep(waiting: list[Callable[[], None]], handler: Callable[[int, Any], Any], number: int, frame: object) -> None:
+    waiting.append(partial(handler, number, frame))
+
+
+def _let_through(waiting: list[Callable[[], None]]) -> None:
+    while waiting:
+        waiting.pop(0)()
