@@ -11,11 +11,17 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from shlex import quote as quoted
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nhwc.validators.errors import MachineError, NhwcError, RecipeError
+
+if TYPE_CHECKING:
+    from nhwc.flows.gate import GateOptions
+    from nhwc.flows.subject import Subject
+    from nhwc.validators.verdict import Verdict
 
 app = typer.Typer(
     help="Turn image datasets into checked, training-ready batches of shape (samples, rows, cols, channels).",
@@ -26,6 +32,15 @@ app = typer.Typer(
 )
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")]
+Gated = Annotated[
+    Path, typer.Argument(metavar="DATASET", help="A published dataset, the folder of one version, or a recipe.")
+]
+Baseline = Annotated[Path | None, typer.Option(help="A version to compare with.")]
+ContractFile = Annotated[Path | None, typer.Option(help="A contract.yaml that must be kept.")]
+RulesFile = Annotated[Path | None, typer.Option(help="A Python file of own pandera rules. It is run.")]
+ModelFile = Annotated[Path | None, typer.Option(help="A Keras model's .keras or .h5 file.")]
+Scale = Annotated[str, typer.Option(help="How batches will be loaded: none, unit, signed or standard.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Hold files and pixels against their hashes too.")]
 Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="A published dataset, or the folder of one version.")]
 Direct = Annotated[bool, typer.Option("--direct", help="Run without Prefect: the same tree, without its start-up.")]
 
@@ -97,11 +112,16 @@ def init(
     """Look at a folder of images and write a recipe that fits it."""
     from nhwc.flows.init import propose_recipe
 
-    if to.exists():
-        raise RecipeError(str(to), ("found a file there already, expected none: name another with --to",))
-    text = propose_recipe(source, recipe=to)
-    to.write_text(text, encoding="utf-8")
-    print(f"{text}\nwritten to {to}\nnext: nhwc explain {to}, then nhwc ingest {to}")
+    contract = to.with_name(f"{to.stem}.contract.yaml")
+    for path in (to, contract):
+        if path.exists():
+            raise RecipeError(str(path), ("found a file there already, expected none: name another with --to",))
+    proposal = propose_recipe(source, recipe=to, contract=contract)
+    to.write_text(proposal.recipe, encoding="utf-8")
+    if proposal.contract is not None:
+        contract.write_text(proposal.contract, encoding="utf-8")
+    written = f"{to} and {contract}" if proposal.contract is not None else str(to)
+    print(f"{proposal.recipe}\nwritten to {written}\nnext: nhwc explain {to}, then nhwc ingest {to}")
 
 
 @app.command()
@@ -177,27 +197,76 @@ def verify(
 
 @app.command()
 def gate(
-    dataset: Dataset,
-    baseline: Annotated[Path | None, typer.Option(help="A version to compare with.")] = None,
-    contract: Annotated[Path | None, typer.Option(help="A contract.yaml that must be kept.")] = None,
-    model: Annotated[Path | None, typer.Option(help="A Keras model's .keras or .h5 file.")] = None,
-    scale: Annotated[str, typer.Option(help="How batches will be loaded: none, unit, signed or standard.")] = "none",
-    verify: Annotated[bool, typer.Option("--verify", help="Hold files and pixels against their hashes too.")] = False,
+    data: Gated,
+    baseline: Baseline = None,
+    contract: ContractFile = None,
+    rules: RulesFile = None,
+    model: ModelFile = None,
+    scale: Scale = "none",
+    verify: Verify = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML there.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the report's HTML page there.")] = None,
 ) -> None:
-    """Give a verdict on a published version, before a training is paid for."""
-    if model is not None:
-        _import_tensorflow()
-    from nhwc.flows.gate import as_json, as_junit, verdict_text
-    from nhwc.flows.gate import gate as judged
+    """Give a verdict on a version, or on a recipe's source, before a training is paid for."""
+    from nhwc.flows import verdict_text
+    from nhwc.flows.gate import GateOptions
 
-    verdict = judged(dataset, baseline=baseline, contract=contract, model=model, scale=scale, verify=verify)
+    options = GateOptions(baseline=baseline, contract=contract, rules=rules, model=model, scale=scale, verify=verify)
+    subject, verdict = _judged(data, options)
     if junit is not None:
-        junit.write_text(as_junit(verdict, str(dataset)), encoding="utf-8")
-    print(as_json(verdict) if json else verdict_text(verdict, dataset))
+        junit.write_text(verdict_text.as_junit(verdict, str(data)), encoding="utf-8")
+    if report is not None:
+        _write_report(report, subject, verdict, options)
+    print(verdict_text.as_json(verdict) if json else verdict_text.as_text(verdict, subject))
     if not verdict.passed:
         raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    data: Gated,
+    to: Annotated[Path, typer.Option(help="Where to write the page.")] = Path("report.html"),
+    source: Annotated[Path | None, typer.Option(help="The folder of images, to show those that were left out.")] = None,
+    baseline: Baseline = None,
+    contract: ContractFile = None,
+    rules: RulesFile = None,
+    model: ModelFile = None,
+    scale: Scale = "none",
+    verify: Verify = False,
+) -> None:
+    """Write what the gate finds as one HTML page that opens offline: galleries, plots, and how to reproduce it."""
+    from dataclasses import replace
+
+    from nhwc.flows.gate import GateOptions
+    from nhwc.flows.verdict_text import one_line
+
+    options = GateOptions(baseline=baseline, contract=contract, rules=rules, model=model, scale=scale, verify=verify)
+    subject, verdict = _judged(data, options)
+    _write_report(to, replace(subject, source=source or subject.source), verdict, options)
+    print(f"{one_line(verdict, subject)}\nwritten to {to}")
+
+
+def _judged(data: Path, options: GateOptions) -> tuple[Subject, Verdict]:
+    """What the gate judges, and its verdict."""
+    if options.model is not None or data.is_file():
+        _import_tensorflow()
+    from nhwc.flows.gate import judge_subject, open_subject
+
+    subject = open_subject(data, options)
+    return subject, judge_subject(subject, options)
+
+
+def _write_report(to: Path, subject: Subject, verdict: Verdict, options: GateOptions) -> None:
+    from nhwc.flows.native_stderr import silenced_native_stderr
+    from nhwc.flows.report import report_html
+    from nhwc.pipelines.version import Version
+
+    before = None if options.baseline is None else Version.open(options.baseline).facts
+    said = " ".join(["nhwc gate", *map(quoted, options.as_arguments(subject.name))])
+    with silenced_native_stderr():  # it looks at broken files too
+        page = report_html(subject, verdict, baseline=before, reproduce=[said])
+    to.write_text(page, encoding="utf-8")
 
 
 @app.command()

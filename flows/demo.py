@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from nhwc.flows.gate import GateOptions, judge_subject, open_subject
 from nhwc.flows.ingest import run_ingest
+from nhwc.flows.publish import REPORT
 from nhwc.flows.recipe import Recipe, read_recipe
 from nhwc.flows.summary import text
+from nhwc.flows.verdict_text import as_text
 from nhwc.pipelines.batch import batch_contract
 from nhwc.pipelines.cast import cast_contract
 from nhwc.pipelines.image import load_image
@@ -30,12 +33,13 @@ dataset: digits
 source: {kind: folder, path: images/}
 image: {rows: 8, cols: 8, channels: 1}
 splits: {train: 0.8, test: 0.2, seed: 7}
+checks: {thresholds: {low_information: 1.5}}  # 8 x 8 pixels hold less than a photograph
 publish: {to: datasets/}
 """
 
 
 def run_demo(folder: Path, *, direct: bool, say: Say) -> None:
-    """Write, ingest, load and train; `say` is told each step with its real output.
+    """Write, ingest, gate, load and train; `say` is told each step with its real output.
 
     Raises RecipeError where the folder holds something else, MachineError where scikit-learn is not installed.
     """
@@ -48,20 +52,23 @@ def run_demo(folder: Path, *, direct: bool, say: Say) -> None:
     say(f"2. nhwc ingest {recipe_file}")
     ingested = _ingest(recipe, direct=direct)
     say(text(ingested, recipe.dataset) + "\n")
+    say(f"3. nhwc gate {recipe.dataset_path}")
+    subject = open_subject(recipe.dataset_path, GateOptions())
+    say(as_text(judge_subject(subject, GateOptions()), subject) + "\n")
     image = ingested.version.contract
-    say(f"3. nhwc.load({str(recipe.dataset_path)!r}, split='train', batch_size={BATCH}, shuffle=True, scale='unit')")
+    say(f"4. nhwc.load({str(recipe.dataset_path)!r}, split='train', batch_size={BATCH}, shuffle=True, scale='unit')")
     train = load(recipe.dataset_path, split="train", batch_size=BATCH, shuffle=True, seed=7, scale="unit")
     say(f"   contract of a batch: {batch_contract(cast_contract(image, scale='unit'), samples=BATCH)}")
     for images, labels in train.take(3):
         pixels = images.numpy()
         span = f"[{pixels.min():g}, {pixels.max():g}]"
         say(f"   {pixels.dtype.name}{pixels.shape} in {span}, labels {labels.numpy()[:8]}...")
-    say("\n4. a small Conv2D takes the batches as they are")
+    say("\n5. a small Conv2D takes the batches as they are")
     _train(train, load(recipe.dataset_path, split="test", batch_size=BATCH, scale="unit"), say)
     shapes = {path.name: load_image(path, target_size=(100, 100)).shape for path in photographs}
     said = ", ".join(f"{name} is {shape}" for name, shape in shapes.items())
-    say(f"\n5. nhwc.load_image(photograph, target_size=(100, 100)): {said}")
-    say(f"\nnext: nhwc inspect {recipe.dataset_path}, or edit {recipe_file} and ingest again")
+    say(f"\n6. nhwc.load_image(photograph, target_size=(100, 100)): {said}")
+    say(f"\nnext: open {ingested.place / REPORT} in a browser, or edit {recipe_file} and ingest again")
 
 
 def write_images(folder: Path) -> list[Path]:

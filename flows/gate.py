@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
-import yaml
 
-from nhwc.flows.printable import printable
-from nhwc.flows.recipe import CheckRecipe, recorded_checks
+from nhwc.flows.frozen_contract import contract_findings, read_contract
+from nhwc.flows.own_rules import read_own_rules
+from nhwc.flows.recipe import Recipe, read_recipe
+from nhwc.flows.subject import Subject, dataset_subject, draft_subject, version_subject
 from nhwc.flows.verify import verify as verify_version
 from nhwc.pipelines.version import Version
+from nhwc.validators.balance import judge_balance
 from nhwc.validators.budget import check_budget
 from nhwc.validators.contract import TensorContract
 from nhwc.validators.duplicates import duplicate_findings
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.manifest import check_manifest
+from nhwc.validators.own_rules import judge_own_rules
 from nhwc.validators.quality_rules import judge_quality, unmeasured
 from nhwc.validators.rules import judge
 from nhwc.validators.verdict import Verdict
@@ -28,72 +29,128 @@ from nhwc.validators.violation import Code, Violation
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
+
+    Gated: TypeAlias = str | Path | Recipe | tf.data.Dataset
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateOptions:
-    """What the gate looks at beside the version itself.
+    """What the gate looks at beside the data itself.
 
     Args:
         baseline: a version to compare with: classes, shares, sizes, brightness, channels, formats.
         contract: a `contract.yaml` that the images and classes must keep.
+        rules: a Python file of the user's own pandera rules.
         model: a Keras model, or its .keras or .h5 file, that the batches must fit.
         scale, dtype, channels_first: how `nhwc.load` will be called for that model.
-        verify: hold every file and every stored image against its published hash too.
+        verify: hold every file and every stored image of a version against its published hash too.
+        classes: of a tf.data.Dataset: class names in the order of their ids.
+        samples: of a tf.data.Dataset: look at so many at most.
     """
 
     baseline: str | Path | None = None
     contract: str | Path | None = None
+    rules: str | Path | None = None
     model: keras.Model | str | Path | None = None
     scale: str = "none"
     dtype: str | None = None
     channels_first: bool = False
     verify: bool = False
+    classes: Sequence[str] = ()
+    samples: int | None = None
+
+    def as_arguments(self, data: str) -> list[str]:
+        """The arguments of `nhwc gate` that ask for the same, where the model is a file."""
+        said = [data]
+        for name in ("baseline", "contract", "rules", "model"):
+            if isinstance(value := getattr(self, name), str | Path):
+                said += [f"--{name}", str(value)]
+        if self.scale != "none":
+            said += ["--scale", self.scale]
+        return [*said, "--verify"] if self.verify else said
 
 
-def gate(dataset: str | Path, **options: Any) -> Verdict:
-    """A verdict on a published version: `verdict.passed`, `.violations`, `.warnings`; `verdict.require()` raises.
+def gate(data: Gated, **options: Any) -> Verdict:
+    """A verdict: `verdict.passed`, `.violations`, `.warnings`; `verdict.require()` raises.
 
     Args:
-        dataset: a dataset's folder (its latest version) or the folder of one version.
+        data: a published dataset's folder (its latest version) or the folder of one version; a recipe or its file,
+            whose source is ingested up to publishing, so that an ingest that follows decodes nothing again; or a
+            tf.data.Dataset of images, or of tuples (images, labels[, ids]), batched or not, which is read once.
         options: see GateOptions.
 
     What each finding weighs stands in the recipe's `checks.rules`, or in `nhwc.validators.rules`.
 
     Raises RecipeError for wrong arguments, and DataError where the version's own files are damaged.
     """
-    chosen, version = GateOptions(**options), Version.open(dataset)
-    checks = recorded_checks(version.recipe_text)
-    drift = _drift(version, chosen.baseline)
-    kept = version.kept
-    findings = [
-        *check_manifest(version.manifest).violations,
-        *_over_budget(version, checks),
-        *_of_classes(version),
-        *_rows(judge_quality(kept, checks.thresholds, **_target(version)), stage="quality"),
-        *_rows(duplicate_findings(kept), stage="duplicates"),
-        *_against_contract(version, chosen.contract),
-        *drift.violations,
-        *_of_model(version, chosen),
-        *(verify_version(dataset).violations if chosen.verify else ()),
+    chosen = GateOptions(**options)
+    return judge_subject(open_subject(data, chosen), chosen)
+
+
+def open_subject(data: Gated, options: GateOptions) -> Subject:
+    """What is to be judged. Raises RecipeError where it is nothing that can be, or an option does not go with it."""
+    if hasattr(data, "element_spec"):
+        _refuse(options, "a tf.data.Dataset", verify=False, scale="none", dtype=None, channels_first=False)
+        return dataset_subject(data, classes=options.classes, samples=options.samples)
+    _refuse(options, "a version or a recipe", classes=(), samples=None)
+    if isinstance(data, Recipe) or Path(data).is_file():
+        from nhwc.flows.ingest import draft_of  # noqa: PLC0415  TensorFlow, which no version needs
+
+        _refuse(options, "a recipe, of which nothing is published", verify=False)
+        recipe = read_recipe(data)
+        return draft_subject(draft_of(recipe), name=recipe.dataset if isinstance(data, Recipe) else str(data))
+    return version_subject(Version.open(data), name=str(data))
+
+
+def _refuse(options: GateOptions, kind: str, **allowed: object) -> None:
+    """Raises RecipeError where an option has another value: it would silently do nothing."""
+    problems = [
+        f"{name}: found {getattr(options, name)!r}, which does not go with {kind}: leave it out"
+        for name, value in allowed.items()
+        if getattr(options, name) != value
     ]
-    figures = {"kept": kept.height, "unmeasured": unmeasured(kept), **drift.figures}
-    return judge(findings, checks.rules, figures)
+    if problems:
+        raise RecipeError("gate", tuple(problems))
 
 
-def _target(version: Version) -> dict[str, int]:
-    return dict(zip(("rows", "cols", "channels"), version.contract.sizes, strict=True))
+def judge_subject(subject: Subject, options: GateOptions) -> Verdict:
+    """All findings, weighed. Raises RecipeError for a contract, model, rules or baseline that is none.
+
+    A manifest that breaks its own rules is all that is said then: nothing read from it can be trusted.
+    """
+    manifest, checks = subject.manifest, subject.checks
+    kept = manifest.lazy().filter(pl.col("status") == "kept")  # lazy: only the columns that a check looks at
+    figures = {"kept": int((manifest["status"] == "kept").sum())}
+    if broken := _broken_manifest(subject):
+        return judge(broken, checks.rules, figures)
+    rows, cols, channels = (size or 1 for size in subject.contract.shape)  # what is open asks for nothing
+    drift = _drift(subject, options.baseline)
+    findings = [
+        *_over_budget(subject),
+        *subject.findings,
+        *judge_balance(manifest, subject.classes, checks.balance),
+        *_rows(judge_quality(kept, checks.thresholds, rows=rows, cols=cols, channels=channels), stage="quality"),
+        *_rows(duplicate_findings(manifest), stage="duplicates"),
+        *_against_contract(subject, options.contract),
+        *_by_own_rules(subject, options.rules),
+        *drift.violations,
+        *_of_model(subject, options),
+        *(verify_version(subject.name).violations if options.verify else ()),
+    ]
+    return judge(findings, checks.rules, {**figures, "unmeasured": unmeasured(kept), **drift.figures})
 
 
-def _over_budget(version: Version, checks: CheckRecipe) -> tuple[Violation, ...]:
-    shares = {"bad_fraction": checks.bad_fraction, "bad_fraction_per_class": checks.bad_fraction_per_class}
-    return check_budget(version.manifest, **shares).violations
+def _broken_manifest(subject: Subject) -> tuple[Violation, ...]:
+    """Rules that every manifest keeps; what was measured of a tf.data.Dataset is none."""
+    return () if subject.compared is not None else check_manifest(subject.manifest).violations
 
 
-def _of_classes(version: Version) -> Iterator[Violation]:
-    """What ingest found of the classes as a whole."""
-    for finding in version.statistics["findings"]:
-        yield Violation(**finding | {"code": Code(finding["code"])})  # type: ignore[call-arg]  # by value
+def _over_budget(subject: Subject) -> tuple[Violation, ...]:
+    checks = subject.checks
+    return check_budget(
+        subject.manifest, bad_fraction=checks.bad_fraction, bad_fraction_per_class=checks.bad_fraction_per_class
+    ).violations
 
 
 def _rows(found: pl.DataFrame, *, stage: str) -> Iterator[Violation]:
@@ -102,21 +159,24 @@ def _rows(found: pl.DataFrame, *, stage: str) -> Iterator[Violation]:
         yield Violation(**row | {"code": Code(row["code"]), "stage": stage})  # type: ignore[call-arg]  # by value
 
 
-def _drift(version: Version, baseline: str | Path | None) -> Verdict:
+def _drift(subject: Subject, baseline: str | Path | None) -> Verdict:
     if baseline is None:
         return Verdict()
-    from nhwc.validators.drift import check_drift  # noqa: PLC0415  only who compares pays
+    from nhwc.validators.drift import COMPARED_COLUMNS, check_drift  # noqa: PLC0415  only who compares pays
 
-    before = Version.open(baseline)
-    drift = check_drift(before.manifest, version.manifest).verdict
-    exactly = tuple(_classes_apart(before, version))  # where drift says only what chance does not explain
+    columns = COMPARED_COLUMNS if subject.compared is None else subject.compared
+    before, now = Version.open(baseline).columns(*columns), subject.manifest.select(columns)
+    drift = check_drift(before, now).verdict
+    exactly = tuple(_classes_apart(before, now))  # where drift says only what chance does not explain
     others = tuple(one for one in drift.violations if one.code not in (Code.LOST_CLASS, Code.NEW_CLASS))
     return Verdict(violations=(*exactly, *others), figures=drift.figures)
 
 
-def _classes_apart(before: Version, version: Version) -> Iterator[Violation]:
+def _classes_apart(before: pl.DataFrame, now: pl.DataFrame) -> Iterator[Violation]:
     """Classes with samples in the one and none in the other."""
-    old, new = set(before.kept["label"]), set(version.kept["label"])
+    kept = pl.col("status") == "kept"
+    labels = [side.lazy().filter(kept).select(pl.col("label").unique()).collect()["label"] for side in (before, now)]
+    old, new = map(set, labels)
     for code, names, expected, found in (
         (Code.LOST_CLASS, old - new, "a sample of it, as in the baseline", "none"),
         (Code.NEW_CLASS, new - old, "none of it, as in the baseline", "samples"),
@@ -127,74 +187,27 @@ def _classes_apart(before: Version, version: Version) -> Iterator[Violation]:
             )
 
 
-def _against_contract(version: Version, file: str | Path | None) -> Iterator[Violation]:
-    """Where images or classes are not what a contract.yaml says."""
+def _against_contract(subject: Subject, file: str | Path | None) -> tuple[Violation, ...]:
     if file is None:
-        return
-    try:
-        plain = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-        image, classes = TensorContract.from_dict(plain["image"]), tuple(plain["classes"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise RecipeError("contract", (f"found {file}, which is no contract.yaml of a version: {error}",)) from error
-    for aspect, code, expected, found in (
-        ("image", Code.CONTRACT_CHANGED, str(image), str(version.contract)),
-        ("classes", Code.CONTRACT_CHANGED, ", ".join(classes), ", ".join(version.classes)),
-    ):
-        if expected != found:
-            yield Violation(code=code, stage="contract", aspect=aspect, expected=expected, found=found)
+        return ()
+    return contract_findings(read_contract(Path(file)), image=subject.contract, classes=subject.classes)
 
 
-def _of_model(version: Version, options: GateOptions) -> tuple[Violation, ...]:
+def _by_own_rules(subject: Subject, file: str | Path | None) -> tuple[Violation, ...]:
+    return () if file is None else judge_own_rules(subject.kept, read_own_rules(Path(file)))
+
+
+def _of_model(subject: Subject, options: GateOptions) -> tuple[Violation, ...]:
     if options.model is None:
         return ()
     from nhwc.pipelines.load import batch_contract_of  # noqa: PLC0415  TensorFlow, which only a model needs
     from nhwc.validators.model import check_model  # noqa: PLC0415
 
-    batch = batch_contract_of(version, scale=options.scale, dtype=options.dtype, channels_first=options.channels_first)
-    return check_model(options.model, batch=batch, classes=version.classes)
-
-
-def verdict_text(verdict: Verdict, dataset: Path) -> str:
-    """Every finding with the file's name, those that refuse first; the verdict last, where a terminal shows it."""
-    paths = dict(Version.open(dataset).manifest.select("sample_id", "path").iter_rows())
-    lines = [
-        f"{'refused' if level == 'refuse' else 'warning'}: {paths.get(one.sample_id, 'dataset')}: {one}"
-        for level, one in _weighed(verdict)
-    ]
-    state = "passed" if verdict.passed else "refused"
-    counts = f"{len(verdict.violations)} findings refuse, {len(verdict.warnings)} warn"
-    lines.append(f"{dataset}: {state}; {counts}; {verdict.figures['kept']:,.0f} samples")
-    return "\n".join(map(printable, lines))
-
-
-def as_json(verdict: Verdict) -> str:
-    """One object: passed, violations (each with its level), figures."""
-    violations = [asdict(one) | {"level": level} for level, one in _weighed(verdict)]
-    plain = {"passed": verdict.passed, "violations": violations, "figures": dict(verdict.figures)}
-    return json.dumps(plain, indent=2, ensure_ascii=False)
-
-
-def as_junit(verdict: Verdict, name: str) -> str:
-    """JUnit's XML: a test case a code, failed where it refuses, with every finding's text."""
-    groups: dict[tuple[str, str], list[Violation]] = {}
-    for level, one in _weighed(verdict):
-        groups.setdefault((level, str(one.code)), []).append(one)
-    failures = sum(level == "refuse" for level, _ in groups)
-    suite = ElementTree.Element("testsuite", name=name, tests=str(max(len(groups), 1)), failures=str(failures))
-    for (level, code), found in groups.items():
-        case = ElementTree.SubElement(suite, "testcase", classname="nhwc.gate", name=code)
-        tag = "failure" if level == "refuse" else "system-out"
-        attributes = {"message": f"{len(found)} {code}"} if level == "refuse" else {}
-        ElementTree.SubElement(case, tag, attributes).text = _printable_lines(found)
-    if not groups:
-        ElementTree.SubElement(suite, "testcase", classname="nhwc.gate", name="passed")
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
-
-
-def _printable_lines(found: Iterable[Violation]) -> str:
-    return "\n".join("".join(char if char.isprintable() else "?" for char in str(one)) for one in found)
-
-
-def _weighed(verdict: Verdict) -> Iterator[tuple[str, Violation]]:
-    yield from (("refuse", one) for one in verdict.violations)
-    yield from (("warn", one) for one in verdict.warnings)
+    how: Mapping[str, Any] = {
+        "scale": options.scale, "dtype": options.dtype, "channels_first": options.channels_first
+    }  # fmt: skip
+    if subject.compared is not None:  # a tf.data.Dataset, which is loaded as it is
+        batch: TensorContract = subject.contract.batched(None)
+    else:
+        batch = batch_contract_of(subject.contract, subject.channels, **how)
+    return check_model(options.model, batch=batch, classes=subject.classes)

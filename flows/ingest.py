@@ -8,27 +8,35 @@ Every step is a plain function; `step` decides whether it runs as a Prefect task
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shlex import quote as quoted
 from typing import Literal, Protocol, TypeVar
 
 import polars as pl
 import yaml
 
-from nhwc.flows.durable import locked
+from nhwc.flows.durable import locked, write_text
+from nhwc.flows.frozen_contract import contract_findings, read_contract
+from nhwc.flows.native_stderr import silenced_native_stderr
+from nhwc.flows.own_rules import read_own_rules
 from nhwc.flows.publish import (
     FIRST,
+    REFUSED_REPORT,
+    REPORT,
     STAGING,
     Draft,
     adopt_shards,
     check_place,
     latest_version,
+    name_latest,
     next_number,
-    publish,
     tidy,
     write_refused,
+    write_version,
 )
 from nhwc.flows.recipe import Recipe, read_recipe
 from nhwc.flows.shards import (
@@ -42,6 +50,7 @@ from nhwc.flows.shards import (
     plan_chunks,
     violation_row,
 )
+from nhwc.flows.subject import draft_subject
 from nhwc.pipelines.sources.folder import Folder
 from nhwc.pipelines.sources.labels import Labelling, class_findings, class_names, label_entries, read_label_file
 from nhwc.pipelines.sources.protocol import Discovery, Entry, Source
@@ -50,6 +59,7 @@ from nhwc.validators.budget import check_budget
 from nhwc.validators.duplicates import find_clusters
 from nhwc.validators.errors import DataError, MachineError
 from nhwc.validators.manifest import COLUMNS, check_manifest, frame
+from nhwc.validators.own_rules import judge_own_rules
 from nhwc.validators.splits import assign_splits
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Violation
@@ -128,28 +138,50 @@ def ingest(recipe: str | Path | Recipe, *, direct: bool = False) -> Version:
 
 def run_ingest(recipe: Recipe, *, step: Step = run_now, progress: Progress = no_progress) -> Ingested:
     """All the work of an ingest, one line a stage. Raises MachineError where the machine fails."""
-    source, labelling, dataset = Folder(root=recipe.source_path), _labelling(recipe), recipe.dataset_path
+    with _in_place(recipe):
+        before = latest_version(recipe.dataset_path)
+        draft, decoded = _make_draft(recipe, before, step, progress)
+        return step("publish", partial(_judge_and_publish, draft, before, decoded))
+
+
+def draft_of(recipe: Recipe, *, step: Step = run_now, progress: Progress = no_progress) -> Draft:
+    """What an ingest would publish. What was decoded for it stays staged, so the ingest need not decode it again.
+
+    Raises MachineError where the machine fails.
+    """
+    with _in_place(recipe):
+        return _make_draft(recipe, latest_version(recipe.dataset_path), step, progress)[0]
+
+
+@contextmanager
+def _in_place(recipe: Recipe) -> Iterator[None]:
+    """Hold the dataset's folder meanwhile. Raises MachineError where the machine fails."""
+    dataset = recipe.dataset_path
     try:
         check_place(dataset)
         with locked(dataset):
-            before = latest_version(dataset)
-            discovery = step("discover", source.discover)
-            entries = label_entries(discovery, labelling)
-            hashed = step("hash", partial(_hash, entries, source, recipe, progress))
-            known = _known_rows(hashed, before, recipe)
-            new = [one for one in hashed if one.violation is None and one.entry.sample_id not in known]
-            made = _make_shards(plan_chunks(new, recipe.image), source, recipe, step, progress)
-            rows = frame([*_settled_rows(entries, hashed), *known.values()])
-            manifest = pl.concat([rows, *(shard.rows for shard in made)])
-            draft = _draft(recipe, discovery, labelling, entries, manifest, before)
-            decoded = sum(shard.decoded for shard in made)
-            return step("publish", partial(_judge_and_publish, draft, before, decoded))
+            yield
     except MemoryError as error:
         raise MachineError(f"{dataset}: out of memory: lower image.max_pixels, or use a larger machine") from error
     except OSError as error:
         raise MachineError(
             f"{error.filename or dataset}: {error.strerror or error}: mend it, then run the same again"
         ) from error
+
+
+def _make_draft(recipe: Recipe, before: Version | None, step: Step, progress: Progress) -> tuple[Draft, int]:
+    """The draft, and how many files were decoded for it now."""
+    source, labelling = Folder(root=recipe.source_path), _labelling(recipe)
+    discovery = step("discover", source.discover)
+    entries = label_entries(discovery, labelling)
+    hashed = step("hash", partial(_hash, entries, source, recipe, progress))
+    known = _known_rows(hashed, before, recipe)
+    new = [one for one in hashed if one.violation is None and one.entry.sample_id not in known]
+    made = _make_shards(plan_chunks(new, recipe.image), source, recipe, step, progress)
+    rows = frame([*_settled_rows(entries, hashed), *known.values()])
+    manifest = pl.concat([rows, *(shard.rows for shard in made)])
+    decoded = sum(shard.decoded for shard in made)
+    return _draft(recipe, discovery, labelling, entries, manifest, before), decoded
 
 
 def _labelling(recipe: Recipe) -> Labelling:
@@ -244,7 +276,19 @@ def _draft(
     manifest = manifest.drop("label_id").join(ids, on="label", how="left", maintain_order="left")
     manifest = _splits(recipe, _clusters(manifest), before).select(list(COLUMNS)).sort("path", "sample_id")
     findings = class_findings(discovery, labelling, manifest.filter(kept)["label"].unique(), classes)
-    return Draft(manifest=manifest, classes=classes, findings=findings, recipe=recipe)
+    promised = _broken_promises(recipe, manifest.filter(kept), classes)
+    return Draft(manifest=manifest, classes=classes, findings=(*findings, *promised), recipe=recipe)
+
+
+def _broken_promises(recipe: Recipe, kept: pl.DataFrame, classes: Sequence[str]) -> Iterator[Violation]:
+    """What breaks the frozen contract and the user's own rules that the recipe names.
+
+    Looked at here and not only by the gate, since a version may be read where neither file is.
+    """
+    if (file := recipe.frozen_contract) is not None:
+        yield from contract_findings(read_contract(file), image=recipe.image.contract, classes=classes)
+    if (file := recipe.own_rules) is not None:
+        yield from judge_own_rules(kept.drop("perceptual_hash"), read_own_rules(file))
 
 
 def _clusters(manifest: pl.DataFrame) -> pl.DataFrame:
@@ -293,10 +337,32 @@ def _judge_and_publish(draft: Draft, before: Version | None, made: int) -> Inges
     )
     ingested = partial(Ingested, verdict=verdict, manifest=draft.manifest, findings=draft.findings, made=made)
     if not verdict.passed:
+        _write_report(draft, dataset / REFUSED_REPORT, ["nhwc gate RECIPE"])
         return ingested(outcome="refused", version=None, place=write_refused(draft))
     adopt_shards(draft)
     number = next_number(draft, before)
-    version = before if before is not None and number is None else publish(draft, number or FIRST)
+    version = before if before is not None and number is None else _publish(draft, number or FIRST)
     tidy(dataset)
     outcome: Literal["unchanged", "published"] = "unchanged" if number is None else "published"
     return ingested(outcome=outcome, version=version, place=dataset / version.number)
+
+
+def _publish(draft: Draft, number: str) -> Version:
+    """The version with its report, named by `latest` last."""
+    version = write_version(draft, number)
+    place = Path(draft.recipe.publish.to, draft.recipe.dataset, version.number)
+    _write_report(draft, version.folder / REPORT, [f"nhwc gate {quoted(str(place))}"])
+    name_latest(version)
+    return version
+
+
+def _write_report(draft: Draft, path: Path, reproduce: Sequence[str]) -> None:
+    """What the gate says of the draft, as a page."""
+    from nhwc.flows.gate import GateOptions, judge_subject  # noqa: PLC0415  it imports this module
+    from nhwc.flows.report import report_html  # noqa: PLC0415  the plotting library, for what is published only
+
+    subject = draft_subject(draft, name=draft.recipe.dataset)
+    verdict = judge_subject(subject, GateOptions())
+    with silenced_native_stderr():  # it looks at broken files too
+        page = report_html(subject, verdict, reproduce=reproduce)
+    write_text(path, page)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
+from nhwc.flows.frozen_contract import FrozenContract
 from nhwc.flows.inspect import probe_folder
 from nhwc.flows.printable import printable
 from nhwc.flows.recipe import writes_into
+from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.probe import HeaderFacts
 from nhwc.pipelines.sources.folder import Folder
 from nhwc.pipelines.sources.labels import Labelling, class_names, label_entries
@@ -20,12 +24,21 @@ MIXED_SIZE = (224, 224)
 """Rows and cols proposed where the images have more than one size: what most pretrained models take."""
 
 
-def propose_recipe(source: Path, *, recipe: Path) -> str:
-    """The text of a recipe for a folder of images, with what was found as comments.
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """The text of a recipe, and of the contract that it freezes; no contract where there are no classes yet."""
+
+    recipe: str
+    contract: str | None
+
+
+def propose_recipe(source: Path, *, recipe: Path, contract: Path) -> Proposal:
+    """A recipe for a folder of images, with what was found as comments, and the contract inferred from it.
 
     Args:
         source: the folder.
         recipe: where the text will be written; paths in it are relative to there.
+        contract: where the contract will be written, beside the recipe.
 
     Raises RecipeError where the source is no folder, has no image, or has a path that a recipe cannot name.
     """
@@ -37,6 +50,10 @@ def propose_recipe(source: Path, *, recipe: Path) -> str:
     rows, cols, why_size = _size(facts)
     channels, why_channels = _channels(facts)
     name, in_splits = _dataset_name(source), _in_split_folders(source)
+    classes = _classes(source, in_splits)
+    checks: dict[str, object] = {"bad_fraction": 0.02, "bad_fraction_per_class": 0.1}
+    if classes:
+        checks["contract"] = contract.name
     deep = any(one.bit_depth == 16 for one in facts)
     parts = [
         f"# {len(facts):,} images found, {codes.total():,} other entries" + _listed(codes),
@@ -51,14 +68,17 @@ def propose_recipe(source: Path, *, recipe: Path) -> str:
             if deep
             else []
         ),
-        *_labels(source, in_splits),
+        *([] if classes else _WRITE_LABELS),
         "splits: {from: folder}  # the first folders are named like splits"
         if in_splits
         else "splits: {train: 0.8, validation: 0.1, test: 0.1, seed: 7}",
-        "checks: {bad_fraction: 0.02, bad_fraction_per_class: 0.1}",
+        *(["# what was found is frozen there: images and classes of later versions must keep it"] if classes else []),
+        _yaml({"checks": checks}),
         _yaml({"publish": {"to": _place(source, recipe.parent, name)}}),
     ]
-    return "\n".join(parts) + "\n"
+    image = ImageRecipe(rows=rows, cols=cols, channels=channels).contract
+    frozen = FrozenContract(image=image, classes=classes).to_yaml() if classes else None
+    return Proposal(recipe="\n".join(parts) + "\n", contract=frozen)
 
 
 def _size(facts: list[HeaderFacts]) -> tuple[int, int, str]:
@@ -69,7 +89,7 @@ def _size(facts: list[HeaderFacts]) -> tuple[int, int, str]:
     return *MIXED_SIZE, f"{len(sizes)} sizes, rows {min(rows)} to {max(rows)}, cols {min(cols)} to {max(cols)}"
 
 
-def _channels(facts: list[HeaderFacts]) -> tuple[int, str]:
+def _channels(facts: list[HeaderFacts]) -> tuple[Literal[1, 3], str]:
     counts = Counter(one.channels for one in facts)
     found = ", ".join(f"{count:,} with {channels}" for channels, count in sorted(counts.items()))
     return (1 if set(counts) <= {1, 2} else 3), f"found: {found}"
@@ -80,15 +100,17 @@ def _in_split_folders(source: Path) -> bool:
     return bool(folders) and all(name.lower() in SPLIT_NAMES for name in folders)
 
 
-def _labels(source: Path, in_splits: bool) -> list[str]:
-    """Nothing where folders are classes, the default; a label file to be written where there are none."""
+def _classes(source: Path, in_splits: bool) -> tuple[str, ...]:
+    """The class names that its folders give."""
     labelling = Labelling(split_folders=in_splits)
-    if class_names(label_entries(Folder(root=source).discover(), labelling), labelling):
-        return []
-    return [
-        "# no class folders found: write labels.csv, with columns path (relative to source.path, with /) and label",
-        "labels: {from: file, file: labels.csv}",
-    ]
+    return class_names(label_entries(Folder(root=source).discover(), labelling), labelling)
+
+
+_WRITE_LABELS = (
+    "# no class folders found: write labels.csv, with columns path (relative to source.path, with /) and label",
+    "labels: {from: file, file: labels.csv}",
+)
+"""What stands in the recipe where folders give no classes."""
 
 
 def _place(source: Path, folder: Path, dataset: str) -> str:

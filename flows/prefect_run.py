@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-for _name, _value in {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_LEVEL": "WARNING",
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-}.items():
-    os.environ.setdefault(_name, _value)  # Prefect reads these when it is imported; who set them keeps their value
+from nhwc.flows import prefect_settings  # noqa: F401  before Prefect, which reads them
 
-from prefect import flow, task  # noqa: E402
-from prefect.artifacts import create_markdown_artifact  # noqa: E402
-from prefect.cache_policies import NO_CACHE  # noqa: E402
-from prefect.client.schemas.objects import State  # noqa: E402
-from prefect.states import Completed, Failed  # noqa: E402
+# isort: split
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
-from nhwc.flows.ingest import Ingested, Progress, no_progress, run_ingest  # noqa: E402
-from nhwc.flows.recipe import Recipe, read_recipe  # noqa: E402
-from nhwc.flows.summary import artifact_key, markdown, one_line  # noqa: E402
-from nhwc.validators.errors import MachineError, NhwcError  # noqa: E402
+from nhwc.flows.ingest import Ingested, Progress, no_progress, run_ingest
+from nhwc.flows.recipe import Recipe, read_recipe
+from nhwc.flows.summary import artifact_key, markdown, one_line
+from nhwc.validators.errors import MachineError, NhwcError
 
 _progress: ContextVar[Progress] = ContextVar("progress", default=no_progress)
 """Who is told of the progress: no parameter of the flow, since Prefect stores those."""

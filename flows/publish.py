@@ -22,6 +22,10 @@ from nhwc.validators.violation import Violation
 
 STAGING = ".staging"
 REFUSED = "refused.parquet"
+REFUSED_REPORT = "refused.html"
+REPORT = "report.html"
+"""Made from the rest, and so not in `checksums`: `nhwc report` makes it anew."""
+
 FIRST = "1.0.0"
 
 
@@ -79,8 +83,9 @@ def next_number(draft: Draft, before: Version | None) -> str | None:
         return f"{major + 1}.0.0"
     if len(new) > len(old):
         return f"{major}.{minor + 1}.0"
-    said = draft.recipe.to_yaml(), draft.contract_text
-    if draft.manifest.equals(before.manifest) and said == (before.recipe_text, before.contract_text):
+    said = draft.recipe.to_yaml(), draft.contract_text, [asdict(finding) for finding in draft.findings]
+    was_said = before.recipe_text, before.contract_text, before.statistics["findings"]
+    if draft.manifest.equals(before.manifest) and said == was_said:
         return None
     return f"{major}.{minor}.{patch + 1}"
 
@@ -101,8 +106,8 @@ def adopt_shards(draft: Draft) -> None:
             move_durably(staged, dataset / "shards" / staged.name)
 
 
-def publish(draft: Draft, number: str) -> Version:
-    """Write the version and let `latest` name it. Killed anywhere, the next run ends in the same tree.
+def write_version(draft: Draft, number: str) -> Version:
+    """Write the version, which no reader finds before `name_latest`. Killed anywhere, the next run ends the same.
 
     No version's folder is ever overwritten: where one of that number says something else, the next free one is taken.
     """
@@ -115,8 +120,12 @@ def publish(draft: Draft, number: str) -> Version:
         number = _next_free(number)
     if not (dataset / number).exists():  # else a run was killed after this rename and before `latest` moved
         move_durably(unfinished, dataset / number)
-    write_text(dataset / "latest", number + "\n")
     return Version(dataset=dataset, number=number)
+
+
+def name_latest(version: Version) -> None:
+    """Let `latest` name the version, in one atomic step."""
+    write_text(version.dataset / "latest", version.number + "\n")
 
 
 def _says_the_same(version: Path, other: Path) -> bool:
@@ -146,7 +155,8 @@ def check_place(dataset: Path) -> None:
 def tidy(dataset: Path) -> None:
     """Remove what runs before left behind, once a run has come to its end."""
     shutil.rmtree(dataset / STAGING, ignore_errors=True)
-    (dataset / REFUSED).unlink(missing_ok=True)
+    for name in (REFUSED, REFUSED_REPORT):
+        (dataset / name).unlink(missing_ok=True)
 
 
 def write_refused(draft: Draft) -> Path:
@@ -192,13 +202,12 @@ def statistics(manifest: pl.DataFrame, findings: Sequence[Violation]) -> dict[st
     by_split: dict[str, dict[str, int]] = {}
     for split, label, count in splits.iter_rows():
         by_split.setdefault(split, {})[label] = count
-    channels = {"all": _channels(kept)} | {name: _channels(kept.filter(pl.col("split") == name)) for name in by_split}
     return {
         "counts": {"discovered": manifest.height, **_counts(manifest["status"])},
         "codes": _counts(manifest["code"].drop_nulls()),
         "notes": _counts(kept["notes"].explode().drop_nulls()),
         "splits": by_split,
-        "channels": channels,
+        "channels": channel_statistics(manifest),
         "findings": [asdict(finding) for finding in findings],
     }
 
@@ -207,8 +216,15 @@ def _counts(values: pl.Series) -> dict[str, int]:
     return dict(sorted(values.value_counts().iter_rows()))
 
 
+def channel_statistics(manifest: pl.DataFrame) -> Mapping[str, Mapping[str, list[float]]]:
+    """Mean and standard deviation of each channel over all kept pixels, of `all` and of each split."""
+    kept = manifest.filter(pl.col("status") == "kept")
+    splits = kept["split"].unique().sort()
+    return {"all": _channels(kept)} | {name: _channels(kept.filter(pl.col("split") == name)) for name in splits}
+
+
 def _channels(kept: pl.DataFrame) -> Mapping[str, list[float]]:
-    """Mean and standard deviation of each channel over all pixels; images are of one size, so each weighs the same.
+    """Images are of one size, so each weighs the same.
 
     The variance of a union is the mean of the variances plus the variance of the means.
     """

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from nhwc.flows.printable import printable
 from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.validators.balance import BalanceThresholds
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.quality_rules import QualityThresholds
 from nhwc.validators.rules import Level
@@ -108,12 +109,18 @@ class SplitRecipe(_Part):
 
 
 class CheckRecipe(_Part):
-    """How much may be quarantined before nothing is published, and what each of the gate's findings weighs."""
+    """How much may be quarantined before nothing is published, and what the gate looks for and how it weighs it.
+
+    `contract` is a frozen contract.yaml that images and classes must keep, `file` a Python file of own pandera rules.
+    """
 
     bad_fraction: Fraction = 0.02
     bad_fraction_per_class: Fraction = 0.1
     rules: dict[Code, Level] = {}
     thresholds: QualityThresholds = QualityThresholds()
+    balance: BalanceThresholds = BalanceThresholds()
+    contract: PathText | None = None
+    file: PathText | None = None
 
 
 class PublishRecipe(_Part):
@@ -143,6 +150,16 @@ class Recipe(_Part):
     def label_file(self) -> Path | None:
         """The CSV or Parquet file of labels, where labels come from one."""
         return None if self.labels.file is None else self.base / self.labels.file
+
+    @property
+    def frozen_contract(self) -> Path | None:
+        """The contract.yaml that the dataset must keep, where the recipe names one."""
+        return None if self.checks.contract is None else self.base / self.checks.contract
+
+    @property
+    def own_rules(self) -> Path | None:
+        """The Python file of the user's own rules, where the recipe names one."""
+        return None if self.checks.file is None else self.base / self.checks.file
 
     @property
     def dataset_path(self) -> Path:
@@ -246,6 +263,10 @@ def _paths(parts: dict[str, Any], base: Path) -> list[str]:
         problems.append(f"source.path: found {source.path!r}, which is no folder, expected a folder of images")
     if labels and labels.file and not (base / labels.file).is_file():
         problems.append(f"labels.file: found {labels.file!r}, which is no file, expected a CSV or Parquet file")
+    for key, kind in (("contract", "a contract.yaml"), ("file", "a Python file of pandera rules")):
+        named = getattr(parts.get("checks"), key, None)
+        if named is not None and not (base / named).is_file():
+            problems.append(f"checks.{key}: found {named!r}, which is no file, expected {kind}")
     if publish and dataset:
         target = (base / publish.to / dataset).resolve()
         there = next(path for path in (target, *target.parents) if path.exists())

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import polars as pl
 
 from nhwc.flows.ingest import Ingested
-from nhwc.flows.printable import printable
+from nhwc.flows.printable import markdown_cell, printable
+from nhwc.flows.publish import REFUSED_REPORT, REPORT
 from nhwc.validators.violation import Code
 
 _MEANINGS = {str(code): code.meaning for code in Code}
@@ -45,13 +46,13 @@ def text(ingested: Ingested, dataset: str) -> str:
 
 def markdown(ingested: Ingested, dataset: str) -> str:
     """The same for a Prefect artifact."""
-    lines = [f"# {dataset}: {ingested.outcome}", "", _cell(one_line(ingested)), ""]
+    lines = [f"# {dataset}: {ingested.outcome}", "", markdown_cell(one_line(ingested)), ""]
     for title, rows in _tables(ingested):
         lines += [f"## {title}", "", "| code | count | meaning | first names |", "| --- | ---: | --- | --- |"]
-        lines += [f"| {code} | {count} | {_MEANINGS[code]} | {_cell(names)} |" for code, count, names in rows]
+        lines += [f"| {code} | {count} | {_MEANINGS[code]} | {markdown_cell(names)} |" for code, count, names in rows]
         lines.append("")
-    lines += [f"- {finding.code}: {_cell(finding.found)}" for finding in ingested.findings]
-    lines += [f"- **refused**: {_cell(str(violation))}" for violation in ingested.verdict.violations]
+    lines += [f"- {finding.code}: {markdown_cell(finding.found)}" for finding in ingested.findings]
+    lines += [f"- **refused**: {markdown_cell(str(violation))}" for violation in ingested.verdict.violations]
     return "\n".join([*lines, "", *(f"    {line.strip()}" for line in _where(ingested))])
 
 
@@ -86,12 +87,10 @@ def _names(paths: list[str], count: int) -> str:
 def _where(ingested: Ingested) -> list[str]:
     if ingested.version is None:
         return [
-            f"  every reason: {ingested.place}",
+            f"  every reason: {ingested.place} (as a page: {ingested.place.with_name(REFUSED_REPORT)})",
             "  next: mend the source, or raise the budget in the recipe's checks, and run the same again",
         ]
-    return [f"  lies in: {ingested.place}", f"  next: nhwc verify {ingested.place.parent}"]
-
-
-def _cell(text: str) -> str:
-    """Text that cannot break out of a Markdown table's cell or become markup."""
-    return re.sub(r"([\\|`*_<>\[\]#])", r"\\\1", printable(text))
+    return [
+        f"  lies in: {ingested.place} (as a page: {ingested.place / REPORT})",
+        f"  next: nhwc gate {ingested.place.parent}",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -31,6 +32,12 @@ class ChannelStatistics:
     def spread(self) -> tuple[float, ...]:
         """What each channel is divided by: its standard deviation, or 1 where that is 0 (it is then only centred)."""
         return tuple(std or 1.0 for std in self.std)
+
+    @classmethod
+    def of_splits(cls, channels: Mapping[str, Mapping[str, Sequence[float]]]) -> ChannelStatistics:
+        """Those that a training is scaled by: of its own split, or of all samples where none is called train."""
+        chosen = channels.get("train") or channels["all"]
+        return cls(mean=tuple(chosen["mean"]), std=tuple(chosen["std"]))
 
 
 def cast_dtype(stored: TensorContract, *, scale: str, dtype: str | None) -> str:

@@ -100,17 +100,26 @@ _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE = frozenset({0x00, 0x01, 0xD8, *range(0xD0, 0xD8)})
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
 
+_TEXT_LINES = 4
+"""So many LF in tables and pixels, each after a CR, are no chance: 1 in 256 to the 4th. The standard Huffman tables
+alone (ISO/IEC 10918-1, K.3) have four without a CR. Decoders take what is left, and give garbage."""
+
 
 def _jpeg(content: bytes) -> HeaderFacts:
-    frame, exif, scan = b"", b"", 0
+    frame, exif, tables, scan = b"", b"", 0, 0
     for marker, start, end in _jpeg_segments(content):
         if marker in _FRAME_MARKERS and not frame:
             frame = content[start:end]
         elif marker == 0xE1 and content.startswith(b"Exif\0\0", start):
             exif += content[start + 6 : end]
+        elif marker in (0xC4, 0xDB):
+            tables = tables or start
         elif marker == 0xDA:
             scan = end
             break
+    if (ends := content.count(b"\n", tables)) >= _TEXT_LINES and ends == content.count(b"\r\n", tables):
+        found = f"CR LF for each of {ends:,} LF: it was copied as text"
+        raise refused(Code.LINE_ENDS, "bytes", expected="bytes as they were saved", found=found)
     if not frame or not scan:
         raise _damaged("no frame header before the first scan" if scan else "no scan: the bytes end before the pixels")
     depth, rows, cols, components = struct.unpack_from(">BHHB", frame)

@@ -120,17 +120,23 @@ def load(  # noqa: PLR0913 - the public face: every argument is one that a train
     return _dataset(_plan(version, options, problems))
 
 
-def batch_contract_of(version: Version, *, scale: str, dtype: str | None, channels_first: bool) -> TensorContract:
-    """What a batch is that `load` gives with these arguments, of any number of samples.
+def batch_contract_of(
+    stored: TensorContract,
+    statistics: ChannelStatistics | None,
+    *,
+    scale: str = "none",
+    dtype: str | None = None,
+    channels_first: bool = False,
+) -> TensorContract:
+    """What a batch is that `load` gives of such images with these arguments, of any number of samples.
 
     Raises RecipeError where they are wrong.
     """
     options = BatchOptions(scale=scale, dtype=_dtype_name(dtype), channels_first=channels_first)
-    problems = [*options.problems(), *_dtype_problems(version.contract, options)]
+    problems = [*options.problems(), *_dtype_problems(stored, options)]
     if problems:
         raise RecipeError("nhwc.load", tuple(problems))
-    statistics = _channel_statistics(version) if scale == "standard" else None
-    return contracts(version.contract, options, samples=None, statistics=statistics)["batch"]
+    return contracts(stored, options, samples=None, statistics=statistics if scale == "standard" else None)["batch"]
 
 
 def _dtype_name(dtype: object) -> str | None:
@@ -166,7 +172,8 @@ def _plan(version: Version, options: BatchOptions, problems: list[str]) -> _Plan
     )
     if problems:
         raise RecipeError("nhwc.load", tuple(problems))
-    statistics = _channel_statistics(version) if options.scale == "standard" else None
+    standard = options.scale == "standard"
+    statistics = ChannelStatistics.of_splits(version.statistics["channels"]) if standard else None
     promised = contracts(stored, options, samples=dealing.static_size, statistics=statistics)
     cast = make_cast(stored, scale=options.scale, dtype=options.dtype, statistics=statistics)
     problems = [*dealing.problems(), *cast_problems(cast, stored, promised["cast"])]
@@ -201,12 +208,6 @@ def _dtype_problems(stored: TensorContract, options: BatchOptions) -> list[str]:
     if cast_dtype(stored, scale=options.scale, dtype=options.dtype) in allowed:
         return []
     return [f"dtype: found {options.dtype!r}, expected one of {', '.join(allowed)} with scale {options.scale!r}"]
-
-
-def _channel_statistics(version: Version) -> ChannelStatistics:
-    by_split = version.statistics["channels"]
-    channels = by_split.get("train") or by_split["all"]
-    return ChannelStatistics(mean=tuple(channels["mean"]), std=tuple(channels["std"]))
 
 
 def _dataset(plan: _Plan) -> tf.data.Dataset:

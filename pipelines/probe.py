@@ -84,8 +84,8 @@ def claimed_format(suffix: str) -> str | None:
 def probe(content: bytes) -> HeaderFacts:
     """The facts of an image's header. No pixel is decoded; the name plays no part.
 
-    Raises SampleRefused: EMPTY_FILE, NOT_AN_IMAGE, UNSUPPORTED_FORMAT, DAMAGED_HEADER, TOO_MANY_SCANS,
-    UNSUPPORTED_MODE, UNSUPPORTED_DEPTH.
+    Raises SampleRefused: EMPTY_FILE, NOT_AN_IMAGE, UNSUPPORTED_FORMAT, DAMAGED_HEADER, LINE_ENDS,
+    TOO_MANY_SCANS, UNSUPPORTED_MODE, UNSUPPORTED_DEPTH.
     """
     if not content:
         raise refused(Code.EMPTY_FILE, "bytes", expected="an image", found="0 bytes")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
+import polars.selectors as cs
 import yaml
 
 from nhwc.validators.contract import TensorContract
@@ -90,9 +91,18 @@ class Version:
         return self._read("manifest.parquet", pl.read_parquet)
 
     @cached_property
+    def facts(self) -> pl.DataFrame:
+        """The manifest without perceptual_hash: a third of a kilobyte a row that only a search for copies needs."""
+        return self._read("manifest.parquet", lambda path: _scanned(path, cs.exclude("perceptual_hash")))
+
+    def columns(self, *names: str) -> pl.DataFrame:
+        """These columns of the manifest, of those that it has: no other is read."""
+        return self._read("manifest.parquet", lambda path: _scanned(path, cs.by_name(*names, require_all=False)))
+
+    @cached_property
     def kept(self) -> pl.DataFrame:
-        """The manifest's rows of the samples that were kept."""
-        return self.manifest.filter(pl.col("status") == "kept")
+        """The rows of `facts` of the samples that were kept."""
+        return self.facts.filter(pl.col("status") == "kept")
 
     @property
     def contract(self) -> TensorContract:
@@ -150,6 +160,10 @@ class Version:
                 hint="restore it from a copy; `nhwc verify` tells what else is damaged",
             )
             raise DataError(Verdict(violations=(damage,))) from error
+
+
+def _scanned(path: Path, columns: pl.Expr) -> pl.DataFrame:
+    return pl.scan_parquet(path).select(columns).collect()
 
 
 def _text(path: Path) -> str:

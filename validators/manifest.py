@@ -7,8 +7,10 @@ from typing import Any
 
 import pandera.polars as pa
 import polars as pl
+from pandera.errors import SchemaError
 
 from nhwc.validators.quality import FIGURE_COLUMNS
+from nhwc.validators.schema import broken_rules, rows_at_fault
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
 
@@ -91,6 +93,8 @@ SCHEMA = pa.DataFrameSchema(
         "row": pa.Column(pl.Int32, _at_least(0), nullable=True),
         "rows": pa.Column(pl.Int64, _at_least(1), nullable=True),
         "cols": pa.Column(pl.Int64, _at_least(1), nullable=True),
+        # two thirds of a manifest's bytes, and only a search for copies reads it: to judge a version needs none
+        "perceptual_hash": pa.Column(pl.Binary, nullable=True, required=False),
     },
     checks=[_row_check(text, holds) for text, holds in _ROW_RULES.items()],
     strict=True,
@@ -115,39 +119,34 @@ def check_manifest(manifest: pl.DataFrame) -> Verdict:
 
     Raises TypeError for a LazyFrame, whose values pandera would not look at.
     """
-    if not isinstance(manifest, pl.DataFrame):
-        raise TypeError(
-            "check_manifest needs a polars DataFrame, since the values of a LazyFrame would not be checked: "
-            f"call .collect() on it. Received: {type(manifest).__name__}"
-        )
-    try:
-        SCHEMA.validate(manifest, lazy=True)
-    except pa.errors.SchemaErrors as errors:
-        cases = errors.failure_cases.group_by("schema_context", "column", "check", maintain_order=True).agg(
-            pl.len().alias("count"), pl.col("failure_case").cast(pl.String).first(), pl.col("index").first()
-        )
-        return Verdict(violations=tuple(_violation(manifest, case) for case in cases.iter_rows(named=True)))
-    return Verdict(figures={"rows": manifest.height})
+    errors = broken_rules(SCHEMA, manifest)
+    figures = {} if errors else {"rows": manifest.height}
+    return Verdict(violations=tuple(_violation(manifest, error) for error in errors), figures=figures)
 
 
-def _violation(manifest: pl.DataFrame, case: Mapping[str, Any]) -> Violation:
-    """One broken rule, from pandera's failure cases: they have an index where it is values that break it."""
-    check, value = str(case["check"]), str(case["failure_case"])
-    aspect, expected = case["column"] or "row", _EXPECTED.get(check, check)
-    if case["index"] is not None:
-        found = f"{_counted(case['count'])}, the first is {_path(manifest, case['index'])}"
-        if case["column"]:
-            found += f" with {value}"
+def _violation(manifest: pl.DataFrame, error: SchemaError) -> Violation:
+    """One broken rule: of how many rows and which comes first, where it is rows that break it."""
+    check = str(error.check if isinstance(error.check, str) else error.check.error)
+    aspect, expected = error.column_name or "row", _EXPECTED.get(check, check)
+    at_fault = rows_at_fault(error, manifest.with_row_index(_NUMBER))
+    if at_fault is not None:
+        found = f"{_counted(at_fault.height)}, the first is {_path(manifest, at_fault[_NUMBER][0])}"
+        if error.column_name:
+            found += f" with {at_fault[aspect][0]}"
     elif check == "column_in_dataframe":
-        aspect, expected, found = value, f"a column of type {COLUMNS[value]}", "no such column"
+        aspect = error.failure_cases
+        expected, found = f"a column of type {COLUMNS[aspect]}", "no such column"
     elif check == "column_in_schema":
-        aspect, expected, found = value, "only the columns of a manifest", "a column more"
+        aspect, expected, found = error.failure_cases, "only the columns of a manifest", "a column more"
     elif check.startswith("dtype("):
-        expected, found = f"type {COLUMNS[aspect]}", f"type {value}"
+        expected, found = f"type {COLUMNS[aspect]}", f"type {error.failure_cases}"
     else:
         found = "not checked, since a column is missing or of another type"
     return Violation(code=Code.MANIFEST_RULE, stage="publish", aspect=aspect, expected=expected, found=found)
 
+
+_NUMBER = "row_number"
+"""The name of the column, beside a manifest's own, that numbers its rows."""
 
 _EXPECTED: Mapping[str, str] = {"field_uniqueness": "no value twice", "not_nullable": "a value in every row"}
 """pandera's names of its own rules, in words."""

@@ -107,12 +107,13 @@ class _Rule:
 
 
 def judge_quality(
-    kept: pl.DataFrame, thresholds: QualityThresholds, *, rows: int, cols: int, channels: int
+    kept: pl.DataFrame | pl.LazyFrame, thresholds: QualityThresholds, *, rows: int, cols: int, channels: int
 ) -> pl.DataFrame:
     """Every finding of every kept sample. A figure that is null, or NaN, gives none: see `unmeasured`.
 
     Args:
-        kept: a row a sample: sample_id, the header's rows, cols and orientation, and FIGURE_COLUMNS.
+        kept: a row a sample: sample_id, the header's rows, cols and orientation, and FIGURE_COLUMNS. Of a LazyFrame
+            only these are collected.
         rows, cols, channels: of the target.
 
     Returns:
@@ -120,15 +121,20 @@ def judge_quality(
         QUALITY_CODES, and within it in the order of `kept`.
     """
     sideways = pl.col("orientation").fill_null(1) >= 5
-    seen = kept.select(
-        "sample_id",
-        *FIGURE_COLUMNS,
-        rows=pl.when(sideways).then("cols").otherwise("rows"),
-        cols=pl.when(sideways).then("rows").otherwise("cols"),
-    ).with_columns(
-        short=pl.min_horizontal("rows", "cols"),
-        aspect=pl.min_horizontal("rows", "cols") / pl.max_horizontal("rows", "cols"),
-        size=(pl.col("rows").cast(pl.Float64) * pl.col("cols")).sqrt(),
+    seen = (
+        kept.lazy()
+        .select(
+            "sample_id",
+            *FIGURE_COLUMNS,
+            rows=pl.when(sideways).then("cols").otherwise("rows"),
+            cols=pl.when(sideways).then("rows").otherwise("cols"),
+        )
+        .with_columns(
+            short=pl.min_horizontal("rows", "cols"),
+            aspect=pl.min_horizontal("rows", "cols") / pl.max_horizontal("rows", "cols"),
+            size=(pl.col("rows").cast(pl.Float64) * pl.col("cols")).sqrt(),
+        )
+        .collect()
     )
     rules = (
         *_by_brightness(thresholds),
@@ -149,9 +155,10 @@ def judge_quality(
     return pl.concat([pl.DataFrame(schema=_FOUND_SCHEMA), *found])
 
 
-def unmeasured(kept: pl.DataFrame) -> int:
+def unmeasured(kept: pl.DataFrame | pl.LazyFrame) -> int:
     """How many kept samples lack a figure: those of a version that was made before there were any."""
-    return kept.filter(pl.any_horizontal(pl.col(list(FIGURE_COLUMNS)).is_null())).height
+    lacking = pl.any_horizontal(pl.col(list(FIGURE_COLUMNS)).is_null())
+    return int(kept.lazy().select(lacking.sum()).collect().item())
 
 
 def _by_brightness(limits: QualityThresholds) -> Iterator[_Rule]:

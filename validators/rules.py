@@ -19,6 +19,11 @@ WARNING = (frozenset(QUALITY_CODES) - {Code.BLANK, Code.HALF_BLANK, Code.TINY}) 
     # classes
     Code.EMPTY_CLASS,
     Code.CASE_TWINS,
+    Code.SMALL_CLASS,
+    Code.IMBALANCE,
+    Code.UNMEASURED_CLASS,
+    # the user's own rules that only warn
+    Code.OWN_WARNING,
     # a comparison with a baseline
     Code.NEW_CLASS,
     Code.CLASS_DRIFT,

@@ -61,6 +61,11 @@ class Code(StrEnum):
     TOO_MANY_PIXELS = "too_many_pixels", "more pixels than image.max_pixels", "shrink it or raise image.max_pixels"
     TOO_MANY_BYTES = "too_many_bytes", "more bytes than image.max_bytes", "shrink it or raise image.max_bytes"
     TOO_MANY_SCANS = "too_many_scans", "a progressive JPEG made to burn time", "save it again with fewer scans"
+    LINE_ENDS = (
+        "line_ends",
+        "each LF became CR LF: a JPEG that was copied as if it were text",
+        "copy it again as binary",
+    )
     OVERSIZE = "oversize", "more than half of image.max_pixels", "shrink it at the source to ingest faster"
     # what pixels are
     ALPHA = "alpha", "it has an alpha channel or a transparent colour", "set image.alpha, or flatten it"
@@ -141,6 +146,31 @@ class Code(StrEnum):
         "images or classes are not what the contract says",
         "ingest with the recipe of that contract, or take the new contract",
     )
+    # what the classes as a whole say
+    SMALL_CLASS = (
+        "small_class",
+        "a class has fewer images than a class needs",
+        "add images of it, or leave the class out",
+    )
+    IMBALANCE = (
+        "imbalance",
+        "a class has far fewer images to learn from than the largest class has",
+        "add images of it, or weigh the classes in training",
+    )
+    UNLEARNT_CLASS = (
+        "unlearnt_class",
+        "a class is in validation or test, and has no image in train: it cannot be learnt",
+        "put images of it into train, or leave the class out",
+    )
+    UNMEASURED_CLASS = (
+        "unmeasured_class",
+        "a class is in train alone, though there are other splits: nothing measures it",
+        "put images of it into test",
+    )
+    NO_TRAIN = "no_train", "no image is in train: there is nothing to learn from", "put images into train"
+    # what the user's own rules say
+    OWN_RULE = "own_rule", "a rule of your own is broken", "mend what breaks it, or the rule"
+    OWN_WARNING = "own_warning", "a rule of your own that only warns is broken", "see what breaks it"
     # what a comparison with a baseline says
     CLASS_DRIFT = (
         "class_drift",
@@ -205,7 +235,7 @@ class Violation:
     Args:
         code: the reason.
         stage: where it was seen: discover, probe, decode, convert, resize, store, load, cast, batch, publish, verify,
-            drift, model.
+            quality, duplicates, balance, contract, own rules, drift, model, dataset.
         aspect: what of it: rank, rows, cols, channels, samples, dtype, range, bytes, label, ...
         sample_id: whose; None where it concerns no single sample.
         expected: what had to be there, in words.

@@ -1,5 +1,6 @@
 """The commands: what they print, and with which status they end."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 from nhwc.flows.cli import main
 from nhwc.validators.violation import Code
@@ -58,7 +60,7 @@ def test_ingest_says_what_it_made_and_the_next_command(nhwc_command: Run, photos
     assert "pets: published: version 1.0.0; 21 discovered = 20 kept, 0 quarantined, 1 skipped" in out
     assert "other_file       1  neither its content nor its name is an image's: notes.txt" in out
     assert "files decoded in this run: 20" in out
-    assert "next: nhwc verify" in out
+    assert "next: nhwc gate" in out
     status, out, _ = nhwc_command("ingest", recipe_file, "--direct")
     assert 0 == status
     assert "pets: unchanged: version 1.0.0" in out
@@ -146,6 +148,39 @@ def test_inspect_tells_files_folders_and_versions(
     status, out, _ = nhwc_command("inspect", "photos/bad.png")
     assert 1 == status
     assert "not_an_image" in out
+
+
+def test_gate_judges_versions_and_recipes(nhwc_command: Run, photos: Path, recipe_file: Path) -> None:
+    """Status 0 or 1, as text, JSON, JUnit and page; a wrong call is 2."""
+    for path in photos.rglob("*.png"):
+        Image.new("RGB", (6, 8)).save(path)
+    status, out, _ = nhwc_command("gate", recipe_file)
+    assert (1, "pets.yaml: refused; 40 findings refuse") == (status, out.splitlines()[-1].split("/")[-1].split(",")[0])
+    nhwc_command("ingest", recipe_file, "--direct")
+    status, out, _ = nhwc_command("gate", "datasets/pets", "--junit", "gate.xml", "--report", "gate.html")
+    assert 1 == status
+    assert "refused: cat/0.png: quality sample" in out
+    assert "datasets/pets: refused; 40 findings refuse" in out
+    assert '<testcase classname="nhwc.gate" name="blank"><failure message="20 blank">' in Path("gate.xml").read_text()
+    assert "nhwc gate datasets/pets" in Path("gate.html").read_text()
+    status, out, _ = nhwc_command("gate", "datasets/pets", "--json")
+    assert (1, False) == (status, json.loads(out)["passed"])
+    status, _, err = nhwc_command("gate", "datasets/pets", "--contract", "gone.yaml")
+    assert (2, "nhwc: contract:") == (status, err.splitlines()[0])
+
+
+def test_report_writes_a_page(nhwc_command: Run, photos: Path, recipe_file: Path) -> None:
+    """Status 0, whatever the verdict; an ingest leaves one beside what it published, or refused."""
+    nhwc_command("ingest", recipe_file, "--direct")
+    assert Path("datasets/pets/1.0.0/report.html").read_text().lower().startswith("<!doctype html>")
+    status, out, _ = nhwc_command("report", "datasets/pets", "--to", "page.html", "--source", "photos")
+    assert (0, "written to page.html") == (status, out.splitlines()[-1])
+    assert "cat/0.png" in Path("page.html").read_text()
+    (photos / "cat" / "broken.png").write_bytes(b"\x89PNG")
+    status, out, _ = nhwc_command("ingest", recipe_file, "--direct")
+    assert 1 == status
+    assert "(as a page: datasets/pets/refused.html)" in out.replace(str(Path.cwd()) + "/", "")
+    assert "cat/broken.png" in Path("datasets/pets/refused.html").read_text()
 
 
 def test_init_writes_a_recipe_that_ingests(nhwc_command: Run, photos: Path) -> None:

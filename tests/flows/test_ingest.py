@@ -50,7 +50,7 @@ def test_a_folder_becomes_a_version(photos: Path, recipe_for: Make) -> None:
     channels = version.statistics["channels"]["all"]
     np.testing.assert_allclose(channels["mean"], pixels.mean(axis=(0, 1, 2)), rtol=1e-12)
     np.testing.assert_allclose(channels["std"], pixels.std(axis=(0, 1, 2)), rtol=1e-12)
-    names = {"checksums", "contract.yaml", "manifest.parquet", "recipe.yaml", "statistics.json"}
+    names = {"checksums", "contract.yaml", "manifest.parquet", "recipe.yaml", "report.html", "statistics.json"}
     assert names == {path.name for path in version.folder.iterdir()}
     assert {"1.0.0", "latest", "shards"} == {path.name for path in version.dataset.iterdir()}
     assert nhwc.verify(version.dataset).passed

@@ -1,12 +1,15 @@
 """Proposed recipes: whatever the folder is called and wherever it lies, the recipe reads back."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from nhwc.flows.gate import gate
+from nhwc.flows.ingest import run_ingest
 from nhwc.flows.init import propose_recipe
 from nhwc.flows.recipe import Recipe, read_recipe
 from nhwc.validators.errors import RecipeError
@@ -22,7 +25,11 @@ def source_of(folder: Path, *names: str) -> Path:
 
 def proposed(source: Path, recipe: Path) -> Recipe:
     """The proposed recipe, written and read back."""
-    recipe.write_text(propose_recipe(source, recipe=recipe), encoding="utf-8")
+    contract = recipe.with_name("contract.yaml")
+    proposal = propose_recipe(source, recipe=recipe, contract=contract)
+    recipe.write_text(proposal.recipe, encoding="utf-8")
+    if proposal.contract is not None:
+        contract.write_text(proposal.contract, encoding="utf-8")
     return read_recipe(recipe)
 
 
@@ -92,7 +99,7 @@ def test_without_class_folders_a_label_file_is_proposed(
 ) -> None:
     """It has to be written first, and the recipe says so."""
     source = source_of(tmp_path / "photos", *names)
-    text = propose_recipe(source, recipe=tmp_path / "recipe.yaml")
+    text = propose_recipe(source, recipe=tmp_path / "recipe.yaml", contract=tmp_path / "contract.yaml").recipe
     assert ("file" == from_) == ("# no class folders found: write labels.csv, with columns path" in text)
     (tmp_path / "labels.csv").write_text("path,label\na.png,cat\n")
     recipe = proposed(source, tmp_path / "recipe.yaml")
@@ -111,5 +118,28 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     """YAML cannot write it. In the source, where it need not be named, a recipe still can."""
     source = source_of(tmp_path / os.fsdecode(b"caf\xe9"), "cat/a.png")
     with pytest.raises(RecipeError, match=r"caf\\udce9:\n  found a name that is not UTF-8: rename the folder"):
-        propose_recipe(source, recipe=tmp_path / "recipe.yaml")
+        propose_recipe(source, recipe=tmp_path / "recipe.yaml", contract=tmp_path / "contract.yaml")
     assert "caf_" == proposed(source, source / "recipe.yaml").dataset
+
+
+def test_the_contract_that_was_found_is_frozen(tmp_path: Path) -> None:
+    """The folder keeps it; a class that comes or goes later breaks it, by name."""
+    source = source_of(tmp_path / "pets", "cat/a.png", "dog/b.png")
+    recipe = proposed(source, tmp_path / "recipe.yaml")
+    assert tmp_path / "contract.yaml" == recipe.frozen_contract
+    assert () == run_ingest(recipe).findings
+    source_of(source, "emu/c.png")
+    shutil.rmtree(source / "dog")
+    broken = [(str(one.code), one.expected, one.found) for one in run_ingest(recipe).findings]
+    expected = [("class dog", "no such class"), ("only the contract's classes", "class emu")]
+    assert [("contract_changed", *words) for words in expected] == broken
+    verdict = gate(recipe.dataset_path)
+    assert 2 == verdict.by_code()["contract_changed"]
+
+
+def test_no_classes_no_contract(tmp_path: Path) -> None:
+    """Where labels are yet to be written down."""
+    source = source_of(tmp_path / "flat", "a.png")
+    proposal = propose_recipe(source, recipe=tmp_path / "recipe.yaml", contract=tmp_path / "contract.yaml")
+    assert proposal.contract is None
+    assert "contract" not in proposal.recipe

@@ -8,6 +8,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -156,6 +157,13 @@ def jpeg_with_scans(scans: int) -> bytes:
     return jpeg[:at] + jpeg[at:-2] * scans + b"\xff\xd9"
 
 
+def noise_jpeg(side: int) -> bytes:
+    out = io.BytesIO()
+    pixels = np.random.default_rng(7).integers(0, 256, (side, side, 3), np.uint8)
+    Image.fromarray(pixels).save(out, "JPEG")
+    return out.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "code", "message"),
     [
@@ -178,6 +186,7 @@ def jpeg_with_scans(scans: int) -> bytes:
         (encoded("tiff", "I"), Code.UNSUPPORTED_DEPTH, "32 bits, signed"),
         (encoded("tiff", "LAB"), Code.UNSUPPORTED_MODE, "LAB"),
         (jpeg_with_scans(200), Code.TOO_MANY_SCANS, "at most 100 scans"),
+        (noise_jpeg(64).replace(b"\n", b"\r\n"), Code.LINE_ENDS, "copied as text"),
     ],
 )
 def test_refusals(content, code, message):
@@ -189,6 +198,14 @@ def test_refusals(content, code, message):
         refused.value.violation.stage,
         refused.value.violation.sample_id,
     )
+
+
+@pytest.mark.parametrize("side", [8, 64])
+def test_line_ends_that_are_not_all_cr_lf_are_let_in(side):
+    """A JPEG as it was saved has LF without CR; with few LF nothing is said."""
+    assert (side, side) == (probe(noise_jpeg(side)).rows, probe(noise_jpeg(side)).cols)
+    one_kept = noise_jpeg(64).replace(b"\n", b"\r\n")[:-2] + b"\n\xff\xd9"
+    assert "jpeg" == probe(one_kept).format
 
 
 def test_ordinary_progressive_jpegs_have_few_scans():

@@ -2,6 +2,7 @@
 
 import polars as pl
 import pytest
+from pandera.config import config_context
 
 from nhwc.validators.manifest import COLUMNS, STATUSES, check_manifest, frame
 from nhwc.validators.verdict import Verdict
@@ -164,6 +165,20 @@ def test_all_broken_rules_are_told_at_once():
     assert expected == said(verdict)
     assert {"manifest_rule": 4} == verdict.by_code()
     assert 4 == len(str(verdict).splitlines())
+
+
+def test_a_broken_row_with_a_hash_is_told():
+    """Bytes that are not UTF-8 stand in the row that is at fault."""
+    rows = [kept(0, perceptual_hash=b"\xff\x00"), kept(1, label=None, perceptual_hash=b"\xff\x00")]
+    assert [("row", WHOLE, "1 row, the first is hat/1.jpg")] == said(check_manifest(frame(rows)))
+
+
+def test_a_manifest_is_checked_where_pandera_is_switched_off():
+    """PANDERA_VALIDATION_ENABLED=False, set for another program, would let any manifest pass."""
+    with config_context(validation_enabled=False):
+        assert [("rows", "1 or more", "1 row, the first is hat/0.jpg with 0")] == said(
+            check_manifest(frame([kept(rows=0)]))
+        )
 
 
 def test_a_violation_of_the_manifest_reads_as_any_other():

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from keras.src.backend.common import global_state
 
 from nhwc.validators.contract import Axis, TensorContract
 from nhwc.validators.errors import RecipeError
@@ -483,6 +484,44 @@ def test_a_file_is_checked_as_its_model(tmp_path, suffix):
     codes = [violation.code for violation in check_model(path, batch=batch("unit"), classes=CLASSES)]
     assert [Code.MODEL_RANGE, Code.MODEL_LABELS] == codes
     assert [Code.MODEL_LABELS] == [one.code for one in check_model(str(path), batch=batch("none"), classes=CLASSES)]
+
+
+@keras.saving.register_keras_serializable("tests")
+class Valued(layers.Layer):
+    """A layer of another house that makes a variable from a value."""
+
+    def __init__(self, **options):
+        super().__init__(**options | {"name": "valued"})
+        self.scale = keras.Variable(np.full(3, 1 / 255, np.float32), trainable=False)
+
+    def call(self, images):
+        return images * self.scale
+
+
+FILED = {
+    "trained": (lambda: trained("MobileNetV2"), batch("unit")),
+    "from scratch": (lambda: application("MobileNetV2"), batch("unit")),
+    "adapted, in another model": (lambda: plain(keras.Sequential([keras.Input((32, 32, 3)), adapted(0, 1)])), batch()),
+    "compiled, in another model": (
+        lambda: keras.Sequential([keras.Input((32, 32, 3)), compiled(plain(layers.Rescaling(1 / 255)), SPARSE)]),
+        batch("unit"),
+    ),
+    "a variable made from a value": (lambda: plain(Valued()), batch("none")),
+    "a loss in a list": (lambda: compiled(plain(activation=None), [LOGITS]), batch()),
+    "a loss by name": (lambda: compiled(plain(units=9), SPARSE), batch()),
+    "half precision": (lambda: plain(layers.Normalization(dtype="float16")), batch("none")),
+}
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("case", FILED)
+def test_a_file_says_what_its_model_says(tmp_path, case, suffix):
+    """The same findings, though its weights are given no initial values; a check leaves none for later either."""
+    make, taken = FILED[case]
+    model = make()
+    path = saved(model, tmp_path / f"model{suffix}")
+    assert check_model(model, batch=taken, classes=CLASSES) == check_model(path, batch=taken, classes=CLASSES)
+    assert not global_state.get_global_attribute("uninitialized_variables")
 
 
 def test_a_loss_that_a_file_does_not_give_back_is_undetermined(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 
 from nhwc.validators.contract import TensorContract
 from nhwc.validators.errors import RecipeError
-from nhwc.validators.model.file import load_model
+from nhwc.validators.model.file import opened
 from nhwc.validators.model.graph import graph_of
 from nhwc.validators.model.labels import Head, Labels, label_findings
 from nhwc.validators.model.mismatch import mismatch
@@ -43,7 +43,16 @@ def check_model(
     axes = [axis.name for axis in batch.axes]
     if axes not in (["samples", "rows", "cols", "channels"], ["samples", "channels", "rows", "cols"]):
         raise RecipeError("check_model", (f"batch: found {batch}, expected axes samples, rows, cols, channels",))
-    model, unread = load_model(Path(model)) if isinstance(model, str | Path) else (model, ())
+    if isinstance(model, str | Path):
+        with opened(Path(model)) as file:
+            return (*_findings(file.model, file.loss, batch, classes, labels), *file.unread)
+    loss = model.loss if getattr(model, "compiled", False) else None
+    return _findings(model, loss, batch, classes, labels)
+
+
+def _findings(
+    model: Any, loss: Any, batch: TensorContract, classes: Sequence[str], labels: Labels
+) -> tuple[Violation, ...]:
     import keras  # noqa: PLC0415  seconds, and only a model needs it
 
     if not isinstance(model, keras.Model):
@@ -51,9 +60,9 @@ def check_model(
         raise RecipeError("check_model", (found,))
     graph = graph_of(model, batch)
     if isinstance(graph, Violation):
-        return (graph, *unread)
+        return (graph,)
     if len(graph.inputs) != 1:
-        return (mismatch(Code.MODEL_INPUT, "inputs", "one input of rank 4", f"{len(graph.inputs)} inputs"), *unread)
+        return (mismatch(Code.MODEL_INPUT, "inputs", "one input of rank 4", f"{len(graph.inputs)} inputs"),)
     shape = shape_findings(graph.inputs[0], batch)
     walk = Walk()
     last = walk.through(graph, probe_of(graph.inputs[0].shape, batch))
@@ -63,6 +72,5 @@ def check_model(
         *(layout or shape),
         *dtype_findings(graph.inputs[0].dtype, batch),
         *ranged,
-        *label_findings(Head.of(model, graph, last), classes, labels),
-        *unread,
+        *label_findings(Head.of(graph, last, loss), classes, labels),
     )

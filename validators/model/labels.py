@@ -36,8 +36,8 @@ class Head:
     from_logits: bool = False
 
     @classmethod
-    def of(cls, model: Any, graph: Any, last: Any) -> Head:
-        """The head of a model, whose graph a probe went through."""
+    def of(cls, graph: Any, last: Any, loss: Any) -> Head:
+        """The head of a graph, of what a probe became in it, and of the loss as `keras.Model.compile` takes it."""
         import keras  # noqa: PLC0415  seconds, and only a model needs it
 
         features = [one for one in keras.tree.flatten(last) if isinstance(one, Features)]
@@ -45,7 +45,6 @@ class Head:
             shapes=tuple(tuple(one.shape) for one in graph.outputs),
             activation=features[0].activation if features else "linear",
         )
-        loss = model.loss if model.compiled else None
         if loss is None:
             return head
         if isinstance(loss, list | tuple | dict) and len(loss) == 1:

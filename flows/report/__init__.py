@@ -1,0 +1,110 @@
+"""The report: one HTML page that opens offline, says first what the verdict is, and then shows why.
+
+It is a function of what was judged: no date, no place of the machine, and the same page, byte by byte, for the same
+manifest and pixels. It asks for matplotlib and Jinja, so callers import it when a report is wanted.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from nhwc.flows.printable import printable
+from nhwc.flows.report.bars import class_chart, drift_bars
+from nhwc.flows.report.groups import (
+    NAMES,
+    finding_groups,
+    left_out_groups,
+    note_counts,
+    of_the_dataset,
+    reasons,
+    some_of_each_class,
+)
+from nhwc.flows.report.plots import plots
+from nhwc.flows.report.thumbnails import thumbnails
+from nhwc.flows.subject import Subject
+from nhwc.validators.manifest import STATUSES
+from nhwc.validators.verdict import Verdict
+
+SAMPLES, SAMPLES_A_CLASS = 60, 3
+CLASSES = 200
+"""Class names that the page lists at most."""
+
+
+def report_html(
+    subject: Subject, verdict: Verdict, *, baseline: pl.DataFrame | None = None, reproduce: Sequence[str] = ()
+) -> str:
+    """The report as one HTML page, which loads nothing and works without scripts too.
+
+    Args:
+        subject: what was judged. Its stored images are shown as thumbnails where it can give them, and of what was
+            left out the files in its source, where they can be read.
+        verdict: what it came to; `drift_` figures in it are drawn.
+        baseline: the manifest that it was compared with, drawn below the subject's own.
+        reproduce: command lines that make what is reported, in their order.
+    """
+    kept = subject.kept
+    findings, left_out = finding_groups(subject, verdict), left_out_groups(subject)
+    samples = some_of_each_class(kept, each=SAMPLES_A_CLASS, most=SAMPLES)
+    shown = [*samples, *(entry for group in (*findings, *left_out) for entry in group.gallery)]
+    statuses = subject.manifest["status"]
+    return _rendered(
+        subject=subject,
+        verdict=verdict,
+        counts={status: int((statuses == status).sum()) for status in STATUSES},
+        reasons=reasons(verdict, findings),
+        of_the_dataset=list(of_the_dataset(verdict)),
+        findings=findings,
+        left_out=left_out,
+        notes=note_counts(kept),
+        samples=samples,
+        thumbnails=thumbnails(subject, {entry["sample_id"] for entry in shown}),
+        classes=class_chart(kept, subject.classes, baseline),
+        drift=drift_bars(verdict.figures),
+        plots=plots(kept, subject.contract, baseline),
+        reproduce=reproduce,
+        versions={name: version(name) for name in ("nhwc", "numpy", "pillow", "polars")},
+        most_names=NAMES,
+        most_classes=CLASSES,
+    )
+
+
+def _rendered(**parts: Any) -> str:
+    room = files(__name__)
+    script = room.joinpath("page.js").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment.filters["percent"] = _percent
+    template = environment.from_string(room.joinpath("page.html.jinja").read_text(encoding="utf-8"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = template.render(
+        style=Markup(room.joinpath("page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=digest,
+        **parts,
+    )
+    return page.lstrip()
+
+
+def _shown(value: Any) -> Any:
+    """Whatever the page says, without characters that steer: names come from who made the files."""
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return printable(value)
+
+
+def _percent(share: float) -> str:
+    """A share in words that does not round what there is to nothing, nor what is not all to all."""
+    if 0 < share < 0.001:
+        return "under 0.1%"
+    return f"{min(share, 0.999):.1%}" if 0 < share < 1 else f"{share:.0%}"

@@ -1,0 +1,92 @@
+"""The examples run as they stand, on data that passes and on data that does not."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import nhwc
+from nhwc.flows.recipe import parse_recipe
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+Dataset = Callable[[bool], Path]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """A published dataset of twelve pictures in two classes; unsound: one of them is blank."""
+
+    def make(sound: bool) -> Path:
+        for number in range(12):
+            coarse = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            image = Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC)
+            if number == 5 and not sound:
+                image = Image.new("RGB", (64, 64), (90, 90, 90))
+            path = tmp_path / "photos" / ("sea" if number % 2 else "hill") / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.save(path)
+        recipe: dict[str, Any] = {
+            "dataset": "places",
+            "source": {"path": "photos"},
+            "image": {"rows": 32, "cols": 32},
+            "publish": {"to": "datasets"},
+        }
+        return nhwc.ingest(parse_recipe(recipe, base=tmp_path), direct=True).dataset
+
+    return make
+
+
+def run(*command: object, **env: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | env,
+        timeout=240,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_gate_before_training(dataset: Dataset) -> None:
+    """It trains."""
+    status, out, err = run(sys.executable, EXAMPLES / "gate_before_training.py", dataset(True))
+    assert (0, "trained on 1 batches an epoch") == (status, out.partition(";")[0]), err
+
+
+def test_gate_before_training_refuses(dataset: Dataset) -> None:
+    """It ends with the reasons, and does not train."""
+    status, out, err = run(sys.executable, EXAMPLES / "gate_before_training.py", dataset(False))
+    assert (1, "") == (status, out)
+    assert "quality sample" in err
+    assert "blank: spread found 0.0" in err
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_gate_in_a_flow(dataset: Dataset, tmp_path: Path, sound: bool) -> None:
+    """The task after it runs only where the gate passes."""
+    status, out, err = run(
+        sys.executable, EXAMPLES / "gate_in_a_flow.py", dataset(sound), PREFECT_HOME=str(tmp_path / "prefect")
+    )
+    assert sound is (status == 0), err
+    assert sound is ("training on" in out)
+    assert sound is ("blank" not in err)
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_gate_in_ci(dataset: Dataset, tmp_path: Path, sound: bool) -> None:
+    """The step's own command: its status, its JUnit file and its report."""
+    steps = yaml.safe_load((EXAMPLES / "gate_in_ci.yml").read_text())["jobs"]["gate"]["steps"]
+    (command,) = [step["run"] for step in steps if step.get("name") == "gate"]
+    status, _, err = run("bash", "-c", f"cd {tmp_path} && {command}", DATASET=str(dataset(sound)))
+    assert (0 if sound else 1, "") == (status, err)
+    assert sound is ("<failure" not in (tmp_path / "gate.xml").read_text())
+    assert (tmp_path / "gate.html").read_text().lower().startswith("<!doctype html>")
