@@ -8,7 +8,7 @@ Every step is a plain function; `step` decides whether it runs as a Prefect task
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +17,10 @@ from shlex import quote as quoted
 from typing import Literal, Protocol, TypeVar
 
 import polars as pl
-import yaml
 
+from nhwc.flows.draft import drafted, known_rows, settled_rows
 from nhwc.flows.durable import locked, write_text
-from nhwc.flows.frozen_contract import contract_findings, read_contract
 from nhwc.flows.native_stderr import silenced_native_stderr
-from nhwc.flows.own_rules import read_own_rules
 from nhwc.flows.publish import (
     FIRST,
     REFUSED_REPORT,
@@ -39,30 +37,26 @@ from nhwc.flows.publish import (
     write_version,
 )
 from nhwc.flows.recipe import Recipe, read_recipe
+from nhwc.flows.seen import forget, is_unchanged, look_at, remember
 from nhwc.flows.shards import (
     OF_THE_MOMENT,
     Chunk,
     HashedEntry,
     MadeShard,
-    entry_row,
     hash_entries,
     make_shard,
     plan_chunks,
-    violation_row,
 )
-from nhwc.flows.subject import draft_subject
+from nhwc.flows.subject import draft_subject, version_subject
 from nhwc.pipelines.sources.folder import Folder
-from nhwc.pipelines.sources.labels import Labelling, class_findings, class_names, label_entries, read_label_file
-from nhwc.pipelines.sources.protocol import Discovery, Entry, Source
+from nhwc.pipelines.sources.labels import Labelling, label_entries, read_label_file
+from nhwc.pipelines.sources.protocol import Entry, Source
 from nhwc.pipelines.version import Version
 from nhwc.validators.budget import check_budget
-from nhwc.validators.duplicates import find_clusters
 from nhwc.validators.errors import DataError, MachineError
-from nhwc.validators.manifest import COLUMNS, check_manifest, frame
-from nhwc.validators.own_rules import judge_own_rules
-from nhwc.validators.splits import assign_splits
+from nhwc.validators.manifest import check_manifest
 from nhwc.validators.verdict import Verdict
-from nhwc.validators.violation import Violation
+from nhwc.validators.violation import Code, Violation
 
 Result = TypeVar("Result")
 
@@ -140,8 +134,41 @@ def run_ingest(recipe: Recipe, *, step: Step = run_now, progress: Progress = no_
     """All the work of an ingest, one line a stage. Raises MachineError where the machine fails."""
     with _in_place(recipe):
         before = latest_version(recipe.dataset_path)
+        look = look_at(recipe, Folder(root=recipe.source_path))
+        if before is not None and is_unchanged(look, before):
+            return _unchanged(recipe, before)
+        forget(recipe.dataset_path)
         draft, decoded = _make_draft(recipe, before, step, progress)
-        return step("publish", partial(_judge_and_publish, draft, before, decoded))
+        ingested = step("publish", partial(_judge_and_publish, draft, before, decoded))
+        if ingested.version is not None and not _of_the_moment(ingested.manifest):
+            remember(look, ingested.version)
+        return ingested
+
+
+def _unchanged(recipe: Recipe, version: Version) -> Ingested:
+    """The latest version, which an ingest would come to again: nothing that it would read has changed."""
+    return Ingested(
+        outcome="unchanged",
+        version=version,
+        verdict=_budget(recipe, version.facts),
+        manifest=version.facts,
+        findings=version_subject(version, name=recipe.dataset).findings,
+        made=0,
+        place=version.folder,
+    )
+
+
+def _of_the_moment(manifest: pl.DataFrame) -> bool:
+    """Whether another run may find something else though nothing changes."""
+    codes = [str(code) for code in (*OF_THE_MOMENT, Code.UNREADABLE_FOLDER)]
+    return bool(manifest["code"].is_in(codes).any())
+
+
+def _budget(recipe: Recipe, manifest: pl.DataFrame) -> Verdict:
+    checks = recipe.checks
+    return check_budget(
+        manifest, bad_fraction=checks.bad_fraction, bad_fraction_per_class=checks.bad_fraction_per_class
+    )
 
 
 def draft_of(recipe: Recipe, *, step: Step = run_now, progress: Progress = no_progress) -> Draft:
@@ -175,13 +202,13 @@ def _make_draft(recipe: Recipe, before: Version | None, step: Step, progress: Pr
     discovery = step("discover", source.discover)
     entries = label_entries(discovery, labelling)
     hashed = step("hash", partial(_hash, entries, source, recipe, progress))
-    known = _known_rows(hashed, before, recipe)
-    new = [one for one in hashed if one.violation is None and one.entry.sample_id not in known]
+    known = known_rows(hashed, before, recipe)
+    settled = set(known["sample_id"])
+    new = [one for one in hashed if one.violation is None and one.entry.sample_id not in settled]
     made = _make_shards(plan_chunks(new, recipe.image), source, recipe, step, progress)
-    rows = frame([*_settled_rows(entries, hashed), *known.values()])
-    manifest = pl.concat([rows, *(shard.rows for shard in made)])
+    manifest = pl.concat([settled_rows(entries, hashed), known, *(shard.rows for shard in made)])
     decoded = sum(shard.decoded for shard in made)
-    return _draft(recipe, discovery, labelling, entries, manifest, before), decoded
+    return drafted(recipe, discovery, labelling, entries, manifest, before), decoded
 
 
 def _labelling(recipe: Recipe) -> Labelling:
@@ -200,37 +227,6 @@ def _hash(entries: Sequence[Entry], source: Source, recipe: Recipe, progress: Pr
     candidates = [entry for entry in entries if entry.status == "candidate"]
     advance = partial(_advance, progress, "hash", len(candidates))
     return hash_entries(candidates, source, max_bytes=recipe.image.max_bytes, advance=advance)
-
-
-def _known_rows(hashed: Iterable[HashedEntry], before: Version | None, recipe: Recipe) -> dict[str, dict[str, object]]:
-    """The rows of the version before that still hold, by sample_id.
-
-    They do where bytes, label and image recipe are the same and the shard is there.
-    """
-    if before is None or before.fingerprint != recipe.image.fingerprint:
-        return {}
-    present = {name for name in before.kept["shard"].unique() if before.shard_path(name).is_file()}
-    old = {row["sample_id"]: row for row in before.manifest.filter(_decided_by_bytes()).iter_rows(named=True)}
-    known = {}
-    for one in hashed:
-        row = old.get(one.entry.sample_id)
-        if row is None or (row["sha256"], row["label"]) != (one.sha256, one.entry.label):
-            continue
-        if row["shard"] is None or row["shard"] in present:
-            known[one.entry.sample_id] = row | {"split": one.entry.split}
-    return known
-
-
-def _decided_by_bytes() -> pl.Expr:
-    """Rows that the same bytes and recipe bring about again: kept, or refused by a stage that saw the bytes."""
-    by_stage = pl.col("stage").is_in(["probe", "decode", "convert", "resize"]) & pl.col("sha256").is_not_null()
-    return (pl.col("status") == "kept") | (by_stage & ~pl.col("code").is_in([str(code) for code in OF_THE_MOMENT]))
-
-
-def _settled_rows(entries: Iterable[Entry], hashed: Iterable[HashedEntry]) -> list[dict[str, object]]:
-    """Rows of what never reaches a decoder: skipped, quarantined by discovery, or not readable."""
-    rows = [entry_row(entry) for entry in entries if entry.status != "candidate"]
-    return rows + [entry_row(one.entry) | violation_row(one.violation) for one in hashed if one.violation is not None]
 
 
 def _make_shards(
@@ -259,82 +255,10 @@ def _advance(progress: Progress, name: str, total: int, more: int) -> None:
     progress(name, more, total)
 
 
-def _draft(
-    recipe: Recipe,
-    discovery: Discovery,
-    labelling: Labelling,
-    entries: Sequence[Entry],
-    manifest: pl.DataFrame,
-    before: Version | None,
-) -> Draft:
-    """The manifest with label ids and splits, and what there is to say of the classes."""
-    classes = class_names(entries, labelling)
-    ids = pl.DataFrame(
-        {"label": classes, "label_id": range(len(classes))}, schema={"label": pl.String, "label_id": pl.Int32}
-    )
-    kept = pl.col("status") == "kept"
-    manifest = manifest.drop("label_id").join(ids, on="label", how="left", maintain_order="left")
-    manifest = _splits(recipe, _clusters(manifest), before).select(list(COLUMNS)).sort("path", "sample_id")
-    findings = class_findings(discovery, labelling, manifest.filter(kept)["label"].unique(), classes)
-    promised = _broken_promises(recipe, manifest.filter(kept), classes)
-    return Draft(manifest=manifest, classes=classes, findings=(*findings, *promised), recipe=recipe)
-
-
-def _broken_promises(recipe: Recipe, kept: pl.DataFrame, classes: Sequence[str]) -> Iterator[Violation]:
-    """What breaks the frozen contract and the user's own rules that the recipe names.
-
-    Looked at here and not only by the gate, since a version may be read where neither file is.
-    """
-    if (file := recipe.frozen_contract) is not None:
-        yield from contract_findings(read_contract(file), image=recipe.image.contract, classes=classes)
-    if (file := recipe.own_rules) is not None:
-        yield from judge_own_rules(kept.drop("perceptual_hash"), read_own_rules(file))
-
-
-def _clusters(manifest: pl.DataFrame) -> pl.DataFrame:
-    """The manifest with the cluster of each kept row: those that are the same picture share one."""
-    kept = manifest.filter(pl.col("status") == "kept")
-    found = kept.select("sample_id").with_columns(cluster=find_clusters(kept))
-    return manifest.drop("cluster").join(found, on="sample_id", how="left", maintain_order="left")
-
-
-def _splits(recipe: Recipe, manifest: pl.DataFrame, before: Version | None) -> pl.DataFrame:
-    """The manifest with the split of each row: as given, or by hash of its cluster for what is kept.
-
-    What the version before assigned by the same shares stays, so no image moves when others come.
-    """
-    if recipe.splits.from_ != "hash":
-        return manifest
-    kept = manifest.filter(pl.col("status") == "kept").select("sample_id", "sha256", "label", "cluster")
-    settled = kept.join(_assigned_before(recipe, before), on=["sample_id", "sha256"])
-    clusters = dict(settled.group_by("cluster").agg(pl.col("split").min()).iter_rows())
-    groups = assign_splits(
-        kept.select("cluster", "label").iter_rows(), recipe.splits.fractions, seed=recipe.splits.seed, settled=clusters
-    )
-    own = dict(settled.select("sample_id", "split").iter_rows())
-    splits = {
-        sample_id: own.get(sample_id, groups[cluster])
-        for sample_id, cluster in kept.select("sample_id", "cluster").iter_rows()
-    }
-    split = pl.col("sample_id").replace_strict(splits, default=None, return_dtype=pl.String)
-    return manifest.with_columns(split=split)
-
-
-def _assigned_before(recipe: Recipe, before: Version | None) -> pl.DataFrame:
-    """sample_id, sha256 and split of the version before, where it was split by the same shares; else no row."""
-    asked = recipe.splits.model_dump(mode="json", by_alias=True)
-    if before is None or yaml.safe_load(before.recipe_text)["splits"] != asked:
-        return frame([]).select("sample_id", "sha256", "split")
-    return before.kept.select("sample_id", "sha256", "split")
-
-
 def _judge_and_publish(draft: Draft, before: Version | None, made: int) -> Ingested:
     """Publish the draft if its budget allows and anything changed."""
     check_manifest(draft.manifest).require()
-    checks, dataset = draft.recipe.checks, draft.recipe.dataset_path
-    verdict = check_budget(
-        draft.manifest, bad_fraction=checks.bad_fraction, bad_fraction_per_class=checks.bad_fraction_per_class
-    )
+    dataset, verdict = draft.recipe.dataset_path, _budget(draft.recipe, draft.manifest)
     ingested = partial(Ingested, verdict=verdict, manifest=draft.manifest, findings=draft.findings, made=made)
     if not verdict.passed:
         _write_report(draft, dataset / REFUSED_REPORT, ["nhwc gate RECIPE"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nhwc.pipelines.probe import claimed_format, sniff
-from nhwc.pipelines.sources.protocol import Discovery, Entry, by_name, refused
+from nhwc.pipelines.sources.protocol import Discovery, Entry, Listing, by_name, refused
 from nhwc.validators.violation import Code
 
 LITTER_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
@@ -36,6 +37,29 @@ class Folder:
     def location(self, entry: Entry) -> Path:
         """Where the entry's file lies."""
         return self.root / entry.name
+
+    def listing(self) -> Listing:
+        """Name, inode, size, mode and times of every entry, folders too; of a link also where it leads."""
+        digest, changed_ns = hashlib.sha256(), 0
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                with os.scandir(self.root / folder) as found:
+                    items = sorted(found, key=lambda item: os.fsencode(item.name))
+            except OSError as error:
+                digest.update(f"{folder!r} {error.errno}\n".encode())
+                continue
+            for item in items:
+                status = item.stat(follow_symlinks=False)
+                changed_ns = max(changed_ns, status.st_mtime_ns, status.st_ctime_ns)
+                leads = os.path.realpath(item.path) if stat.S_ISLNK(status.st_mode) else ""
+                there = leads and Path(leads).exists()
+                facts = (status.st_mode, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                digest.update(f"{folder!r} {item.name!r} {facts} {leads!r} {there}\n".encode())
+                if stat.S_ISDIR(status.st_mode):
+                    waiting.append(f"{folder}/{item.name}" if folder else item.name)
+        return Listing(digest=digest.hexdigest(), changed_ns=changed_ns)
 
     def _walk(self, folders: list[str]) -> Iterator[Entry]:
         waiting = [""]

@@ -51,10 +51,23 @@ class Discovery:
     folders: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What the system says of everything that a source has, without a byte of it being read.
+
+    Args:
+        digest: SHA-256, 64 hex digits: another one where anything was added, removed, renamed or written since.
+        changed_ns: when anything of it changed last, in nanoseconds since 1970.
+    """
+
+    digest: str
+    changed_ns: int
+
+
 class Source(Protocol):
     """Where samples come from.
 
-    Both methods are safe to call from several threads and never write. Discovery is deterministic: the same content
+    All methods are safe to call from several threads and never write. Discovery is deterministic: the same content
     gives the same entries in the same order, whatever order the system lists them in. `folder.Folder` is an example.
     """
 
@@ -64,6 +77,10 @@ class Source(Protocol):
 
     def location(self, entry: Entry) -> Path:
         """The file that holds this entry's bytes."""
+        ...
+
+    def listing(self) -> Listing:
+        """What tells whether anything changed since an earlier look."""
         ...
 
 

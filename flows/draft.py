@@ -1,0 +1,125 @@
+"""The draft of a version: what was made now and what still holds of the version before, as one manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import polars as pl
+import yaml
+
+from nhwc.flows.frozen_contract import contract_findings, read_contract
+from nhwc.flows.own_rules import read_own_rules
+from nhwc.flows.publish import Draft
+from nhwc.flows.recipe import Recipe
+from nhwc.flows.shards import OF_THE_MOMENT, HashedEntry, entry_row, violation_row
+from nhwc.pipelines.sources.labels import Labelling, class_findings, class_names
+from nhwc.pipelines.sources.protocol import Discovery, Entry
+from nhwc.pipelines.version import Version
+from nhwc.validators.duplicates import find_clusters
+from nhwc.validators.manifest import COLUMNS, frame
+from nhwc.validators.own_rules import judge_own_rules
+from nhwc.validators.splits import assign_splits
+from nhwc.validators.violation import Violation
+
+
+def known_rows(hashed: Iterable[HashedEntry], before: Version | None, recipe: Recipe) -> pl.DataFrame:
+    """The rows of the version before that still hold: same bytes, label and image recipe, and the shard is there."""
+    if before is None or before.fingerprint != recipe.image.fingerprint:
+        return frame([])
+    read = [one for one in hashed if one.violation is None]
+    offered = pl.DataFrame(
+        {
+            "sample_id": [one.entry.sample_id for one in read],
+            "sha256": [one.sha256 for one in read],
+            "label": [one.entry.label for one in read],
+            "split": [one.entry.split for one in read],
+        },
+        schema={name: COLUMNS[name] for name in ("sample_id", "sha256", "label", "split")},
+    )
+    present = [name for name in before.kept["shard"].unique() if before.shard_path(name).is_file()]
+    there = pl.col("shard").is_null() | pl.col("shard").is_in(present)
+    old = before.manifest.filter(_decided_by_bytes() & there).drop("split")
+    return old.join(offered, on=["sample_id", "sha256", "label"], nulls_equal=True).select(list(COLUMNS))
+
+
+def _decided_by_bytes() -> pl.Expr:
+    """Rows that the same bytes and recipe bring about again: kept, or refused by a stage that saw the bytes."""
+    by_stage = pl.col("stage").is_in(["probe", "decode", "convert", "resize"]) & pl.col("sha256").is_not_null()
+    return (pl.col("status") == "kept") | (by_stage & ~pl.col("code").is_in([str(code) for code in OF_THE_MOMENT]))
+
+
+def settled_rows(entries: Iterable[Entry], hashed: Iterable[HashedEntry]) -> pl.DataFrame:
+    """Rows of what never reaches a decoder: skipped, quarantined by discovery, or not readable."""
+    rows = [entry_row(entry) for entry in entries if entry.status != "candidate"]
+    return frame(
+        rows + [entry_row(one.entry) | violation_row(one.violation) for one in hashed if one.violation is not None]
+    )
+
+
+def drafted(
+    recipe: Recipe,
+    discovery: Discovery,
+    labelling: Labelling,
+    entries: Sequence[Entry],
+    manifest: pl.DataFrame,
+    before: Version | None,
+) -> Draft:
+    """The manifest with label ids and splits, and what there is to say of the classes."""
+    classes = class_names(entries, labelling)
+    ids = pl.DataFrame(
+        {"label": classes, "label_id": range(len(classes))}, schema={"label": pl.String, "label_id": pl.Int32}
+    )
+    kept = pl.col("status") == "kept"
+    manifest = manifest.drop("label_id").join(ids, on="label", how="left", maintain_order="left")
+    manifest = _splits(recipe, _clusters(manifest), before).select(list(COLUMNS)).sort("path", "sample_id")
+    findings = class_findings(discovery, labelling, manifest.filter(kept)["label"].unique(), classes)
+    promised = _broken_promises(recipe, manifest.filter(kept), classes)
+    return Draft(manifest=manifest, classes=classes, findings=(*findings, *promised), recipe=recipe)
+
+
+def _broken_promises(recipe: Recipe, kept: pl.DataFrame, classes: Sequence[str]) -> Iterator[Violation]:
+    """What breaks the frozen contract and the user's own rules that the recipe names.
+
+    Looked at here and not only by the gate, since a version may be read where neither file is.
+    """
+    if (file := recipe.frozen_contract) is not None:
+        yield from contract_findings(read_contract(file), image=recipe.image.contract, classes=classes)
+    if (file := recipe.own_rules) is not None:
+        yield from judge_own_rules(kept.drop("perceptual_hash"), read_own_rules(file))
+
+
+def _clusters(manifest: pl.DataFrame) -> pl.DataFrame:
+    """The manifest with the cluster of each kept row: those that are the same picture share one."""
+    kept = manifest.filter(pl.col("status") == "kept")
+    found = kept.select("sample_id").with_columns(cluster=find_clusters(kept))
+    return manifest.drop("cluster").join(found, on="sample_id", how="left", maintain_order="left")
+
+
+def _splits(recipe: Recipe, manifest: pl.DataFrame, before: Version | None) -> pl.DataFrame:
+    """The manifest with the split of each row: as given, or by hash of its cluster for what is kept.
+
+    What the version before assigned by the same shares stays, so no image moves when others come.
+    """
+    if recipe.splits.from_ != "hash":
+        return manifest
+    kept = manifest.filter(pl.col("status") == "kept").select("sample_id", "sha256", "label", "cluster")
+    settled = kept.join(_assigned_before(recipe, before), on=["sample_id", "sha256"])
+    clusters = dict(settled.group_by("cluster").agg(pl.col("split").min()).iter_rows())
+    groups = assign_splits(
+        kept.select("cluster", "label").iter_rows(), recipe.splits.fractions, seed=recipe.splits.seed, settled=clusters
+    )
+    own = dict(settled.select("sample_id", "split").iter_rows())
+    splits = {
+        sample_id: own.get(sample_id, groups[cluster])
+        for sample_id, cluster in kept.select("sample_id", "cluster").iter_rows()
+    }
+    split = pl.col("sample_id").replace_strict(splits, default=None, return_dtype=pl.String)
+    return manifest.with_columns(split=split)
+
+
+def _assigned_before(recipe: Recipe, before: Version | None) -> pl.DataFrame:
+    """sample_id, sha256 and split of the version before, where it was split by the same shares; else no row."""
+    asked = recipe.splits.model_dump(mode="json", by_alias=True)
+    if before is None or yaml.safe_load(before.recipe_text)["splits"] != asked:
+        return frame([]).select("sample_id", "sha256", "split")
+    return before.kept.select("sample_id", "sha256", "split")
