@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,23 +153,22 @@ class Dealing:
             return [f"batch_size: found 1, with which {left}: set drop_remainder=True, or a batch_size of at least 2"]
         return []
 
-    def positions(self, step: tf.Tensor) -> tf.Tensor:
-        """Which samples this shard has in a step.
-
-        Args:
-            step: int64[], from 0 to steps - 1.
-
-        Returns: int64[samples], consecutive positions in the epoch's order.
-        """
-        import tensorflow as tf  # noqa: PLC0415  contracts are printed without it
-
+    def positions(self, step: int) -> range:
+        """Which samples this shard has in a step, from 0 to steps - 1: consecutive positions in the epoch's order."""
         index, count = self.shard
         end = self.steps * self._together if self.drop_remainder else self.samples
         last_begins = min((self.steps - 1) * self._together, end - count)
-        begins = tf.minimum(step * self._together, last_begins)
-        ends = tf.where(step < self.steps - 1, tf.minimum((step + 1) * self._together, last_begins), end)
+        begins = min(step * self._together, last_begins)
+        ends = min((step + 1) * self._together, last_begins) if step < self.steps - 1 else end
         size = ends - begins
-        return tf.range(begins + size * index // count, begins + size * (index + 1) // count)
+        return range(begins + size * index // count, begins + size * (index + 1) // count)
+
+    def sizes(self, step: int = 0) -> Array:
+        """How many samples this shard has in each step from that one to the last: int64[steps - step]."""
+        sizes = np.full(self.steps, self.batch_size, np.int64)
+        for last in range(max(0, self.steps - 2), self.steps):  # the others are whole
+            sizes[last] = len(self.positions(last))
+        return sizes[step:]
 
 
 class Epochs:
@@ -184,6 +184,8 @@ class Epochs:
         self._samples, self._steps, self._options = samples, steps, options
         self._next = options.start_batch
         self._lock = threading.Lock()
+        self.order = lru_cache(maxsize=2)(self._order)
+        """Of an epoch by its number: the samples, int64[samples]. Two are held, for the end of one and the next."""
 
     def hand_out(self, _: object) -> np.int64:
         """Where the next iteration starts, as a batch's number counted from the start of training: int64[]."""
@@ -191,18 +193,21 @@ class Epochs:
             start, self._next = self._next, (self._next // self._steps + 1) * self._steps
         return np.int64(start)
 
-    def begin(self, start: np.int64) -> tuple[np.int64, Array]:
-        """The same start, and that epoch's order: int64[samples], or int64[0] where it is the manifest's.
+    def begin(self, start: np.int64) -> np.int64:
+        """The same start.
 
         Also called when an iterator is restored from a checkpoint: the next iteration is the epoch after that one.
         """
         epoch = int(start) // self._steps
         with self._lock:
             self._next = max(self._next, (epoch + 1) * self._steps)
-        order = (
-            epoch_order(self._samples, self._options.seed, epoch) if self._options.shuffle else np.empty(0, np.int64)
-        )
-        return start, order
+        self.order(epoch)  # made once, before several threads ask for it
+        return start
+
+    def _order(self, epoch: int) -> Array:
+        if self._options.shuffle:
+            return epoch_order(self._samples, self._options.seed, epoch)
+        return np.arange(self._samples)
 
 
 def epoch_order(samples: int, seed: int, epoch: int) -> Array:

@@ -14,6 +14,8 @@ from nhwc.validators.contract import Axis, TensorContract
 if TYPE_CHECKING:
     import tensorflow as tf
 
+Array = np.ndarray[Any, Any]
+
 Scale = Literal["none", "unit", "signed", "standard"]
 SCALES: tuple[str, ...] = get_args(Scale)
 
@@ -95,8 +97,8 @@ class Cast:
     """
 
     dtype: str
-    shift: np.ndarray[Any, Any] | None = None
-    spread: np.ndarray[Any, Any] | None = None
+    shift: Array | None = None
+    spread: Array | None = None
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         """Cast a batch: (samples, rows, cols, channels) of any stored dtype to the same shape of this dtype."""
@@ -108,6 +110,31 @@ class Cast:
                 images = images - self.shift
             images = images / self.spread
         return tf.cast(images, self.dtype)
+
+    @property
+    def in_float32(self) -> bool:
+        """Whether a float32 is on the way, or is what comes out."""
+        return self.spread is not None or self.dtype == "float32"
+
+    def write(self, images: Array, into: Array) -> None:
+        """The same on the host, in memory that is there, up to the float32 (`in_float32`); other threads may run.
+
+        Args:
+            images: (..., rows, cols, channels) of the stored dtype, C-contiguous.
+            into: float32 of the same shape, C-contiguous.
+        """
+        if self.shift is None or self.spread is None:
+            np.copyto(into, images)
+        elif not self.shift.any() and self.spread.ndim == 0:
+            np.divide(images, self.spread, out=into, dtype=np.float32, casting="unsafe")
+        else:
+            # inner loops as long as a row of the image, not as its channels
+            cols = images.shape[-2]
+            shift, spread = (np.tile(one, cols) if one.ndim else one for one in (self.shift, self.spread))
+            into = into.reshape(-1, cols * images.shape[-1])
+            np.copyto(into, images.reshape(into.shape))
+            np.subtract(into, shift, out=into)
+            np.divide(into, spread, out=into)
 
 
 def make_cast(

@@ -1,16 +1,15 @@
 """Load: a published version as batches, in an order that is exact, reseeded each epoch and resumable anywhere.
 
-    step -> positions in the epoch -> samples -> one gather from the mapped shards -> cast -> batch
+    step -> positions in the epoch -> samples -> one gather from the mapped shards, cast on the way -> batch
 
-Everything of a batch happens in one call: no work is done for each sample in Python or for each element in tf.data.
+Everything of a batch, or of several small ones, happens in one call: no work is done for each sample of a small image
+in Python, nor for each element in tf.data.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,35 +19,35 @@ import pyarrow as pa
 import tensorflow as tf
 
 from nhwc.pipelines.background import Calls
-from nhwc.pipelines.batch import BatchOptions, Dealing, Epochs, contracts, put_channels_first
+from nhwc.pipelines.batch import BatchOptions, Dealing, Epochs, batch_contract, contracts, put_channels_first
 from nhwc.pipelines.cast import SPACING, Cast, ChannelStatistics, cast_dtype, cast_problems, make_cast
-from nhwc.pipelines.store import open_shard
+from nhwc.pipelines.gather import Gather, broken_shard
+from nhwc.pipelines.memory import Memory
 from nhwc.pipelines.version import Version
 from nhwc.validators.contract import TensorContract
-from nhwc.validators.errors import DataError, RecipeError
+from nhwc.validators.errors import RecipeError
 from nhwc.validators.guard import guard
+from nhwc.validators.spec import check_spec
 from nhwc.validators.verdict import Verdict
-from nhwc.validators.violation import Code, Violation
+from nhwc.validators.violation import Code
 
 Array = np.ndarray[Any, Any]
 
 PARALLEL_BATCHES = 2
-"""Batches made at a time: the copy out of the map is bound by memory, which two threads fill."""
+"""Blocks made at a time: the copy out of the map is bound by memory, which two threads fill."""
+
+BLOCK_BYTES = 4 * 2**20
+"""Batches smaller than half of this are made several at once: a call of Python from TensorFlow's threads costs as much
+as to copy a hundred kilobytes."""
+
+BLOCK_STEPS = 64
+"""At most so many batches are made at once: the first waits for all."""
 
 READY_BATCHES = 2
 """Batches that wait for the consumer. Those that wait are part of an iterator's checkpoint."""
 
 _calls = Calls()
-"""Of `_Gather`, by TensorFlow's threads."""
-
-_LARGE_IMAGE = 16 * 2**10
-"""Bytes. To copy so much takes longer than to ask for the copy."""
-
-_FEW_STRETCHES = 16
-"""Changes of shard within a batch that are not worth sorting for."""
-
-_ALIGNMENT = 64
-"""Bytes. TensorFlow takes a NumPy array that begins at a multiple of this as it is, and copies any other."""
+"""By TensorFlow's threads, of what may take long."""
 
 
 def load(  # noqa: PLR0913 - the public face: every argument is one that a training script sets by name
@@ -76,7 +75,8 @@ def load(  # noqa: PLR0913 - the public face: every argument is one that a train
         seed: with `shuffle`: the order is a pure function of seed and epoch.
         dtype: of the images: float32, float16 or bfloat16; None: as stored for scale `none`, float32 for any other.
         scale: `none`: stored values; `unit`: [0, 1]; `signed`: [-1, 1]; `standard`: (x - mean) / std per channel, by
-            the version's own statistics of the split train (of all where it has none). Computed in float32.
+            the version's own statistics of the split train (of all where it has none). Computed in float32. A model on
+            an accelerator does better to take `none` and scale there: of uint8 a quarter of the bytes are moved.
         channels_first: batches (samples, channels, rows, cols).
         drop_remainder: only whole batches. The batch axis is then static, as it is where the samples divide evenly.
         shard: (index, count) of this process in one training job: each step's samples are dealt among all.
@@ -98,6 +98,9 @@ def load(  # noqa: PLR0913 - the public face: every argument is one that a train
 
     An image that breaks the stored contract, or a shard that is damaged, ends the iteration with a TensorFlow error
     whose text names the sample or the file.
+
+    The memory of batches is used again once nothing holds them; a few blocks of a batch each wait for as long as the
+    dataset exists.
     """
     options = BatchOptions(
         split=split,
@@ -158,6 +161,17 @@ class _Plan:
     cast: Cast
     contracts: dict[str, TensorContract]
 
+    @property
+    def looked_at(self) -> bool:
+        """Whether stored values have to be looked at, since their dtype could hold what the contract forbids."""
+        stored = self.contracts["load"]
+        return not stored.range_settled_by(stored.dtypes[0])
+
+    @property
+    def cast_on_the_way(self) -> bool:
+        """Whether the values become float32 while they are copied: bytes are read once and floats written once."""
+        return self.cast.in_float32 and not self.looked_at
+
 
 def _plan(version: Version, options: BatchOptions, problems: list[str]) -> _Plan:
     """Settle everything. Raises RecipeError with the problems given and those that only the version shows."""
@@ -172,8 +186,7 @@ def _plan(version: Version, options: BatchOptions, problems: list[str]) -> _Plan
     )
     if problems:
         raise RecipeError("nhwc.load", tuple(problems))
-    standard = options.scale == "standard"
-    statistics = ChannelStatistics.of_splits(version.statistics["channels"]) if standard else None
+    statistics = ChannelStatistics.of_splits(version.statistics["channels"]) if options.scale == "standard" else None
     promised = contracts(stored, options, samples=dealing.static_size, statistics=statistics)
     cast = make_cast(stored, scale=options.scale, dtype=options.dtype, statistics=statistics)
     problems = [*dealing.problems(), *cast_problems(cast, stored, promised["cast"])]
@@ -182,7 +195,7 @@ def _plan(version: Version, options: BatchOptions, problems: list[str]) -> _Plan
     names = samples["shard"].unique(maintain_order=True)
     samples = samples.with_columns(pl.col("shard").replace_strict(names, range(len(names)), return_dtype=pl.Int32))
     shards = tuple(version.shard_path(name).absolute() for name in names)
-    missing = [_broken_shard(path, Code.MISSING_PART, "no such file") for path in shards if not path.is_file()]
+    missing = [broken_shard(path, Code.MISSING_PART, "no such file") for path in shards if not path.is_file()]
     Verdict(violations=tuple(missing)).require()
     return _Plan(options=options, samples=samples, shards=shards, dealing=dealing, cast=cast, contracts=promised)
 
@@ -213,16 +226,22 @@ def _dtype_problems(stored: TensorContract, options: BatchOptions) -> list[str]:
 def _dataset(plan: _Plan) -> tf.data.Dataset:
     options, steps = plan.options, plan.dealing.steps
     epochs = Epochs(plan.samples.height, steps, options)
-    batch = _batch_maker(plan)
+    blocks = _Blocks(plan, epochs)
+
+    def begin(start: np.int64) -> np.int64:
+        with _calls:
+            return epochs.begin(start)
 
     def one_epoch(start: tf.Tensor) -> tf.data.Dataset:
-        start, order = tf.numpy_function(epochs.begin, [start], (tf.int64, tf.int64), stateful=False)
-        start = tf.ensure_shape(start, [])
-        return (
-            tf.data.Dataset.range(start, (start // steps + 1) * steps)
-            .map(lambda step: batch(step % steps, order), num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
-            .prefetch(READY_BATCHES)
-        )
+        start = tf.ensure_shape(tf.numpy_function(begin, [start], tf.int64, stateful=False), [])
+        firsts = tf.data.Dataset.range(start, (start // steps + 1) * steps, blocks.steps)
+        batches = firsts.map(blocks.tensors, num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
+        if blocks.steps > 1:
+            batches = _cut(batches, plan.dealing, start % steps)
+        if plan.looked_at:  # batch by batch, so that none is refused for what another holds
+            look = partial(_finish, plan, size=plan.dealing.static_size)
+            batches = batches.map(look, num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
+        return batches.prefetch(READY_BATCHES)
 
     # `hand_out` is called once an iteration, and fed an element, so that no optimiser takes it for a constant. What it
     # gave is in an iterator's checkpoint; `one_epoch` runs again when that is restored, and so tells `epochs` of it.
@@ -232,7 +251,17 @@ def _dataset(plan: _Plan) -> tf.data.Dataset:
     dataset = dataset.flat_map(one_epoch)
     if options.start_batch % steps == 0:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    promised = replace(plan.contracts["batch"], value_range=None)
+    Verdict(violations=check_spec(promised, dataset.element_spec[0], stage="batch").violations).require()
     return dataset.with_options(_tf_options(options))
+
+
+def _cut(blocks: tf.data.Dataset, dealing: Dealing, step: tf.Tensor) -> tf.data.Dataset:
+    """The batches that several of lie in each block, from that step of the epoch on: not one call for each."""
+    if dealing.static_size is not None:
+        return blocks.rebatch(dealing.static_size, drop_remainder=True)
+    sizes = tf.ensure_shape(tf.numpy_function(dealing.sizes, [step], tf.int64, stateful=False), [None])
+    return blocks.rebatch(sizes)
 
 
 def _tf_options(options: BatchOptions) -> tf.data.Options:
@@ -244,129 +273,71 @@ def _tf_options(options: BatchOptions) -> tf.data.Options:
     return chosen
 
 
-def _batch_maker(plan: _Plan) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]:
-    """A function of (step int64[], order int64[samples] or empty) that makes the batch, in the graph."""
-    gather = _Gather(plan)
-    labels = tf.constant(plan.samples["label_id"].to_numpy(), tf.int64)
-    stored, cast, batch = plan.contracts["load"], plan.contracts["cast"], plan.contracts["batch"]
-    size = plan.dealing.static_size
-    looked_at = not stored.range_settled_by(stored.dtypes[0])
-    ids = (
-        tf.constant(plan.samples["sample_id"].to_numpy().astype(np.bytes_))
-        if plan.options.with_ids or looked_at
-        else None
-    )
-
-    def make(step: tf.Tensor, order: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """The batch of one step: images, labels and, if asked, ids, each stage held against its contract."""
-        indices = plan.dealing.positions(step)
-        if plan.options.shuffle:
-            indices = tf.gather(order, indices)
-        indices = tf.ensure_shape(indices, [size])
-        of_batch = None if ids is None else tf.gather(ids, indices)
-        images = tf.numpy_function(gather, [indices], stored.dtypes[0], stateful=False)
-        images = tf.ensure_shape(images, [size, *stored.shape])  # by which `gather` allocates: nothing is left open
-        images = guard(stored.batched(size), images, stage="load", ids=of_batch)
-        # the range after the cast is proved by `cast_problems`, so only the spec is left to check
-        images = guard(replace(cast.batched(size), value_range=None), plan.cast(images), stage="cast")
-        if plan.options.channels_first:
-            images = put_channels_first(images)
-        images = guard(replace(batch, value_range=None), images, stage="batch")
-        if plan.options.with_ids:
-            return images, tf.gather(labels, indices), of_batch
-        return images, tf.gather(labels, indices)
-
-    return make
+def _finish(
+    plan: _Plan, images: tf.Tensor, labels: tf.Tensor, ids: tf.Tensor | None = None, *, size: int | None
+) -> tuple[tf.Tensor, ...]:
+    """Images, labels and, if asked, ids of so many samples, each stage held against its contract, in the graph."""
+    stored, cast = plan.contracts["load"], plan.contracts["cast"]
+    batch = batch_contract(cast, samples=size, channels_first=plan.options.channels_first)
+    if not plan.cast_on_the_way:
+        images = plan.cast(guard(stored.batched(size), images, stage="load", ids=ids))
+    # the range after the cast is proved by `cast_problems`, so only the spec is left to check
+    images = guard(replace(cast.batched(size), value_range=None), tf.cast(images, plan.cast.dtype), stage="cast")
+    if plan.options.channels_first:
+        images = put_channels_first(images)
+    images = guard(replace(batch, value_range=None), images, stage="batch")
+    return (images, labels, ids) if plan.options.with_ids else (images, labels)
 
 
-class _Gather:
-    """Copies the images of a batch out of the mapped shards, each of which is opened when first needed.
+class _Blocks:
+    """The samples of several steps at once, where batches are small: what a call of Python costs is paid once a block.
 
-    Safe to call from several threads: the copies let other threads run.
+    Safe to call from several threads.
     """
 
-    def __init__(self, plan: _Plan) -> None:
-        self._paths, self._contract = plan.shards, plan.contracts["load"]
-        self._ids = plan.samples["sample_id"]
-        self._shard, self._row = plan.samples["shard"].to_numpy(), plan.samples["row"].to_numpy()
-        self._opened: dict[int, Array] = {}
-        self._lock = threading.Lock()
+    def __init__(self, plan: _Plan, epochs: Epochs) -> None:
+        self._plan, self._epochs = plan, epochs
+        stored = plan.contracts["load"]
+        self._dtype = "float32" if plan.cast_on_the_way else stored.dtypes[0]
+        images = min(plan.options.batch_size, plan.samples.height)
+        batch_bytes = images * int(np.prod(stored.sizes)) * np.dtype(self._dtype).itemsize
+        self.steps = min(plan.dealing.steps, BLOCK_STEPS, max(1, BLOCK_BYTES // batch_bytes))
+        """How many steps a block holds, but for the last of an epoch."""
+        self._gather = Gather(
+            plan.shards,
+            plan.samples,
+            stored,
+            # two more: the consumer's, and one on its way back
+            memory=Memory(size=self.steps * batch_bytes, kept=PARALLEL_BATCHES + READY_BATCHES + 2),
+            dtype=self._dtype,
+            write=plan.cast.write if plan.cast_on_the_way else None,
+        )
+        self._labels = plan.samples["label_id"].cast(pl.Int64).to_numpy()
+        with_ids = plan.options.with_ids or plan.looked_at
+        self._ids = plan.samples["sample_id"].cast(pl.Binary).to_arrow() if with_ids else None
 
-    def __call__(self, indices: Array) -> Array:
-        """The images at int64[samples] indices: (samples, rows, cols, channels) of the stored dtype."""
+    def tensors(self, first: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """In the graph: images (samples, rows, cols, channels), labels int64[samples], and string[samples] ids.
+
+        Finished, but for values that have to be looked at.
+        """
+        plan = self._plan
+        types = (self._dtype, tf.int64, tf.string)[: 2 if self._ids is None else 3]
+        images, *others = tf.numpy_function(self, [first], types, stateful=False)
+        size = plan.dealing.static_size if self.steps == 1 else None
+        images = tf.ensure_shape(images, [size, *plan.contracts["load"].shape])  # by which memory is taken
+        others = [tf.ensure_shape(other, [size]) for other in others]
+        return (images, *others) if plan.looked_at else _finish(plan, images, *others, size=size)
+
+    def __call__(self, first: np.int64) -> tuple[Array, ...]:
+        """The block whose first batch is that one, counted from the start of training; it ends where the epoch does."""
         with _calls:
-            return self._gather(indices)
-
-    def _gather(self, indices: Array) -> Array:
-        numbers, rows = self._shard[indices], self._row[indices]
-        images = _aligned((len(indices), *self._contract.shape), self._contract.dtypes[0])
-        changes = np.count_nonzero(np.diff(numbers))
-        if changes < _FEW_STRETCHES or images[0].nbytes >= _LARGE_IMAGE:
-            self._copy_stretches(numbers, rows, images)
-        else:
-            # small images from many shards: a copy a shard, and one more of the whole, beats a copy a stretch
-            by_shard = np.argsort(numbers, kind="stable")
-            sorted_images = np.empty_like(images)
-            self._copy_stretches(numbers[by_shard], rows[by_shard], sorted_images)
-            np.take(sorted_images, np.argsort(by_shard), axis=0, out=images, mode="clip")
-        return images
-
-    def _copy_stretches(self, numbers: Array, rows: Array, into: Array) -> None:
-        """Copy each stretch of samples that lie in one shard, once."""
-        cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
-        for first, after in pairwise(cuts):
-            _copy(self._images(int(numbers[first])), rows[first:after], into[first:after])
-
-    def _images(self, number: int) -> Array:
-        with self._lock:
-            if number not in self._opened:
-                self._opened[number] = self._open(number)
-            return self._opened[number]
-
-    def _open(self, number: int) -> Array:
-        """Map a shard, and see that what the manifest places there is there."""
-        path = self._paths[number]
-        try:
-            shard = open_shard(path)
-        except FileNotFoundError as error:
-            raise _refusal(path, Code.MISSING_PART, "no such file") from error
-        except (OSError, KeyError, AttributeError, pa.ArrowException) as error:
-            raise _refusal(path, Code.CHECKSUM, f"no readable shard ({error})") from error
-        if shard.images.shape[1:] != self._contract.shape or shard.images.dtype != self._contract.dtypes[0]:
-            raise _refusal(
-                path, Code.CHECKSUM, f"images {shard.images.dtype}{list(shard.images.shape[1:])}, not {self._contract}"
-            )
-        mine = self._shard == number
-        rows, ids = self._row[mine], pa.array(self._ids.filter(mine), pa.string())
-        if rows.max() >= len(shard.images) or not shard.sample_ids.take(pa.array(rows)).equals(ids):
-            raise _refusal(path, Code.CHECKSUM, "other samples than the manifest places in it")
-        return shard.images
-
-
-def _refusal(path: Path, code: Code, found: str) -> DataError:
-    return DataError(Verdict(violations=(_broken_shard(path, code, found),)))
-
-
-def _broken_shard(path: Path, code: Code, found: str) -> Violation:
-    return Violation(code=code, stage="load", aspect="shard", expected=f"the shard published as {path}", found=found)
-
-
-def _is_run(numbers: Array) -> bool:
-    """Whether the numbers go up by one."""
-    return len(numbers) == 1 or bool(numbers[-1] - numbers[0] == len(numbers) - 1 and (np.diff(numbers) == 1).all())
-
-
-def _copy(images: Array, rows: Array, into: Array) -> None:
-    """Copy rows of a shard into consecutive images of a batch, once."""
-    if _is_run(rows):
-        np.copyto(into, images[rows[0] : rows[-1] + 1])
-    else:
-        np.take(images, rows, axis=0, out=into, mode="clip")  # the rows are known to exist; `raise` would copy twice
-
-
-def _aligned(shape: tuple[Any, ...], dtype: str) -> Array:
-    """A new array, not filled, that TensorFlow takes over without a copy."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.empty(size + _ALIGNMENT, np.uint8)
-    first = -memory.ctypes.data % _ALIGNMENT
-    return memory[first : first + size].view(dtype).reshape(shape)
+            dealing = self._plan.dealing
+            epoch, step = divmod(int(first), dealing.steps)
+            places = [dealing.positions(one) for one in range(step, min(step + self.steps, dealing.steps))]
+            order = self._epochs.order(epoch)
+            indices = np.concatenate([order[one.start : one.stop] for one in places])
+            block = self._gather(indices), self._labels[indices]
+            if self._ids is None:
+                return block
+            return *block, self._ids.take(pa.array(indices)).to_numpy(zero_copy_only=False)

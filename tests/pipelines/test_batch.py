@@ -23,8 +23,7 @@ def dealt(samples: int, batch_size: int, count: int, drop: bool) -> list[list[li
     result = []
     for index in range(count):
         dealing = Dealing(samples=samples, batch_size=batch_size, shard=(index, count), drop_remainder=drop)
-        steps = tf.range(dealing.steps, dtype=tf.int64)
-        result.append([dealing.positions(step).numpy().tolist() for step in steps])
+        result.append([list(dealing.positions(step)) for step in range(dealing.steps)])
     return result
 
 
@@ -62,6 +61,9 @@ def test_shards_partition_the_epoch(samples, batch_size, count, drop):
     assume(not dealing.problems())
     shards = dealt(samples, batch_size, count, drop)
     assert {dealing.steps} == {len(steps) for steps in shards}
+    sizes = [len(positions) for positions in shards[0]]
+    assert sizes == dealing.sizes().tolist()
+    assert sizes[dealing.steps // 2 :] == dealing.sizes(dealing.steps // 2).tolist()
     for step in zip(*shards, strict=True):
         sizes = [len(positions) for positions in step]
         assert 1 <= min(sizes) <= max(sizes) <= batch_size
@@ -140,6 +142,15 @@ def test_epochs_are_handed_out_in_order():
     assert int(epochs.hand_out(0)) == 45
     epochs.begin(np.int64(3))
     assert int(epochs.hand_out(0)) == 50, "an earlier epoch that is still read moves nothing back"
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_each_epoch_has_its_order(shuffle):
+    """By its number, whatever was asked before: of its own seed, or the manifest's."""
+    epochs = Epochs(10, 5, BatchOptions(shuffle=shuffle, seed=7))
+    for epoch in (0, 3, 1, 0, 3):
+        expected = epoch_order(10, 7, epoch) if shuffle else np.arange(10)
+        np.testing.assert_array_equal(expected, epochs.order(epoch))
 
 
 def test_batch_contract_names_its_axes():

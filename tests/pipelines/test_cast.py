@@ -71,6 +71,40 @@ def test_every_value_keeps_the_contract(dtype, scale, asked):
     np.testing.assert_array_equal(result.astype(np.float64), mapped.numpy().astype(np.float64))
 
 
+@pytest.mark.parametrize("scale", ["none", "unit", "signed", "standard"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("mean", [(100.0, 120.5, 30.0), (0.0, 0.0, 0.0)])
+def test_on_the_host_it_is_the_same(dtype, scale, mean):
+    """Written image by image or several at once, to the last bit what the graph makes of them."""
+    statistics = ChannelStatistics(mean=mean, std=(50.0, 7.3, 2.0))
+    cast = make_cast(stored(dtype), scale=scale, dtype="float32", statistics=statistics)
+    assert cast.in_float32
+    images = np.concatenate([every_value(dtype), every_value(dtype)[:, :, ::-1]])
+    expected = cast(tf.constant(images)).numpy()
+    written = np.full(images.shape, np.nan, np.float32)
+    cast.write(images, written)
+    np.testing.assert_array_equal(expected, written)
+    for image, wanted in zip(images, expected, strict=True):
+        written = np.full(image.shape, np.nan, np.float32)
+        cast.write(image, written)
+        np.testing.assert_array_equal(wanted, written)
+
+
+@pytest.mark.parametrize(
+    ("scale", "asked", "expected"),
+    [
+        ("none", None, False),
+        ("none", "float16", False),
+        ("none", "float32", True),
+        ("unit", None, True),
+        ("signed", "bfloat16", True),
+    ],
+)
+def test_which_casts_pass_through_float32(scale, asked, expected):
+    """Every scale but `none`, and what becomes float32."""
+    assert expected == make_cast(stored(), scale=scale, dtype=asked).in_float32
+
+
 def test_unit_is_the_nearest_float32():
     """x / 255, correctly rounded, for each of the 256 bytes; the ends are 0 and 1."""
     result = make_cast(stored(), scale="unit")(tf.constant(every_value("uint8"))).numpy()[0, 0, :, 0]

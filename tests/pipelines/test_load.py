@@ -9,7 +9,9 @@ import pytest
 import tensorflow as tf
 
 from nhwc.pipelines import load as load_module
+from nhwc.pipelines.cast import ChannelStatistics, make_cast
 from nhwc.pipelines.load import load
+from nhwc.validators.contract import image_contract
 from nhwc.validators.errors import DataError, RecipeError
 
 
@@ -21,6 +23,12 @@ def ids_of(batches) -> list[list[str]]:
 def epoch(dataset: tf.data.Dataset) -> list[str]:
     """The ids of one iteration, in order."""
     return [sample_id for batch in ids_of(dataset) for sample_id in batch]
+
+
+@pytest.fixture(params=[1, 150, 2**22], ids=["one", "two", "all"])
+def blocks(request, monkeypatch) -> None:
+    """Batches of four of the smallest images, made one at a time, two, or all of an epoch at once."""
+    monkeypatch.setattr(load_module, "BLOCK_BYTES", request.param)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -73,6 +81,7 @@ def test_the_manifests_order_without_shuffle(write_version):
 
 
 @pytest.mark.parametrize("parallel", [1, 3, 8])
+@pytest.mark.usefixtures("blocks")
 def test_the_order_is_the_same_for_any_parallelism(write_version, monkeypatch, parallel):
     """How many batches are made at a time changes nothing of what comes."""
     folder = write_version(40, splits=("train",)).folder
@@ -82,6 +91,7 @@ def test_the_order_is_the_same_for_any_parallelism(write_version, monkeypatch, p
     assert expected == ids_of(load(folder, **options))
 
 
+@pytest.mark.usefixtures("blocks")
 def test_looking_is_not_iterating(write_version):
     """Neither element_spec nor cardinality, nor an iterator that nothing is taken from, uses up an epoch."""
     folder = write_version(20).folder
@@ -96,6 +106,7 @@ def test_looking_is_not_iterating(write_version):
 
 
 @pytest.mark.parametrize("start", [0, 1, 4, 5, 12, 1_000_003])
+@pytest.mark.usefixtures("blocks")
 def test_start_batch_goes_on_there(write_version, start):
     """The first iteration is the rest of that epoch, and the epochs after it follow."""
     folder = write_version(20, splits=("train",)).folder
@@ -152,6 +163,7 @@ def test_a_checkpoint_goes_on_in_another_process(write_version, tmp_path, seen, 
 
 
 @pytest.mark.parametrize("seen", range(5))
+@pytest.mark.usefixtures("blocks")
 def test_a_checkpoint_of_any_step_goes_on_exactly(write_version, tmp_path, seen):
     """In epoch 2 of a loop over the dataset, at each step, also when all that is left waits in the buffer."""
     folder = write_version(20, splits=("train",)).folder
@@ -175,6 +187,7 @@ def test_a_checkpoint_of_any_step_goes_on_exactly(write_version, tmp_path, seen)
 @pytest.mark.parametrize(
     ("samples", "batch_size", "count"), [(20, 4, 2), (21, 2, 2), (23, 3, 3), (17, 5, 3), (12, 1, 4)]
 )
+@pytest.mark.usefixtures("blocks")
 def test_shards_share_out_each_epoch(write_version, samples, batch_size, count, drop):
     """The shards' batches of each step are disjoint, their union is the epoch, and all have as many steps."""
     version = write_version(samples, splits=("train",))
@@ -205,6 +218,7 @@ def test_shards_share_out_each_epoch(write_version, samples, batch_size, count, 
         ({"batch_size": 5, "dtype": "uint8"}, 10, ((5, 2, 3, 3), "uint8")),
     ],
 )
+@pytest.mark.usefixtures("blocks")
 def test_the_spec_is_determined(write_version, options, samples, expected):
     """Everything but the batch axis of a last partial batch; and what comes is what the spec says."""
     dataset = load(write_version(samples, splits=("train",)).folder, **options, with_ids=True)
@@ -238,6 +252,33 @@ def test_scales(write_version, scale, expected, dtype, channels_first):
     stored = np.stack([version.images[sample_id.decode()] for sample_id in ids.numpy()]).astype(np.float64)
     wanted = expected(stored, mean, std)
     np.testing.assert_allclose(wanted.transpose(0, 3, 1, 2) if channels_first else wanted, images, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", ["none", "unit", "standard"])
+@pytest.mark.parametrize(("rows", "cols"), [(2, 3), (80, 80)])
+@pytest.mark.parametrize("shards", [1, 20])
+def test_any_size_from_any_number_of_shards(write_version, scale, rows, cols, shards):
+    """Large images are cast one by one, small ones together, sorted by shard first where those are many: all alike."""
+    version = write_version(40, rows=rows, cols=cols, shards=shards, splits=("train",))
+    of_train = np.stack(list(version.images.values())).astype(np.float64)
+    statistics = ChannelStatistics(mean=tuple(of_train.mean((0, 1, 2))), std=tuple(of_train.std((0, 1, 2))))
+    stored = image_contract(rows=rows, cols=cols, channels=3, dtype="uint8", value_range=(0, 255))
+    cast = make_cast(stored, scale=scale, statistics=statistics)
+    for images, _, ids in load(version.folder, batch_size=16, shuffle=True, scale=scale, with_ids=True):
+        stored_images = np.stack([version.images[sample_id.decode()] for sample_id in ids.numpy()])
+        np.testing.assert_array_equal(cast(tf.constant(stored_images)), images)
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("scale", ["none", "unit"])
+def test_batches_that_are_kept_stay_as_they_are(write_version, scale):
+    """The memory of a batch is used again, but never while a tensor made of it lives."""
+    version = write_version(40, rows=16, cols=4, splits=("train",))
+    dataset = load(version.folder, batch_size=3, shuffle=True, scale=scale, with_ids=True)
+    kept = [batch for _ in range(4) for number, batch in enumerate(dataset) if number % 3]
+    for images, _, ids in kept:
+        expected = np.stack([version.images[sample_id.decode()] for sample_id in ids.numpy()])
+        np.testing.assert_array_equal(expected if scale == "none" else (expected / 255).astype(np.float32), images)
 
 
 def test_standard_without_a_train_split(write_version):
@@ -320,6 +361,7 @@ def test_a_version_with_nothing_kept(write_version):
             load(folder, split=split)
 
 
+@pytest.mark.usefixtures("blocks")
 def test_a_stored_value_out_of_range_names_its_sample(write_version):
     """NaN and values over the contract in a float32 shard end the iteration with the samples' ids."""
 
@@ -335,6 +377,22 @@ def test_a_stored_value_out_of_range_names_its_sample(write_version):
         list(load(version.folder, scale="unit"))
     assert f"load sample {bad[1]}: out_of_range: range found [" in str(caught.value)
     assert set(bad) == set(re.findall(r"load sample (\w+):", str(caught.value)))
+
+
+@pytest.mark.usefixtures("blocks")
+def test_a_batch_is_refused_for_its_own_samples_only(write_version):
+    """Those before it come, though all were made at once; the error names none but its own."""
+
+    def spoil(images: np.ndarray) -> None:
+        images[[5, 7], 0, 0, 0] = np.nan
+
+    version = write_version(8, dtype="float32", splits=("train",), spoil=spoil)
+    iterator = iter(load(version.folder, batch_size=2, with_ids=True))
+    ids = list(version.images)
+    assert [ids[:2], ids[2:4]] == ids_of(islice(iterator, 2))
+    with pytest.raises(tf.errors.UnknownError, match=f"load sample {ids[5]}: out_of_range") as caught:
+        next(iterator)
+    assert ids[7] not in str(caught.value)
 
 
 def test_missing_shards_are_said_before_anything_is_read(write_version):

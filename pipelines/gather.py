@@ -1,0 +1,154 @@
+"""Gather: images of any samples out of the mapped shards, each byte read once, and cast while it is at hand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from nhwc.pipelines.memory import Memory
+from nhwc.pipelines.store import open_shard
+from nhwc.validators.contract import TensorContract
+from nhwc.validators.errors import DataError
+from nhwc.validators.verdict import Verdict
+from nhwc.validators.violation import Code, Violation
+
+Array = np.ndarray[Any, Any]
+Write = Callable[[Array, Array], None]
+"""From (images, into): both (samples, rows, cols, channels) of the same sizes, each of its dtype."""
+
+_LARGE_IMAGE = 16 * 2**10
+"""Bytes. To copy so much takes longer than to ask for the copy."""
+
+_FEW_STRETCHES = 16
+"""Changes of shard among the images asked for that are not worth sorting for."""
+
+
+class Gather:
+    """Copies images out of the mapped shards, each of which is opened when first needed.
+
+    Args:
+        shards: their paths.
+        samples: sample_id, shard (a place in shards) and row of each sample.
+        contract: of a stored image, fully determined.
+        memory: where the images go.
+        dtype: what they become there.
+        write: how; None where they stay as they are stored.
+
+    Safe to call from several threads: the copies let other threads run.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[Path],
+        samples: pl.DataFrame,
+        contract: TensorContract,
+        *,
+        memory: Memory,
+        dtype: str,
+        write: Write | None,
+    ) -> None:
+        self._paths, self._contract, self._memory = shards, contract, memory
+        self._dtype, self._write = dtype, write
+        self._shard, self._row = samples["shard"].to_numpy(), samples["row"].to_numpy()
+        self._by_shard = np.argsort(self._shard, kind="stable")
+        self._ids = samples["sample_id"].to_arrow()
+        self._cuts = np.searchsorted(self._shard[self._by_shard], np.arange(len(shards) + 1))
+        self._opened: dict[int, Array] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, indices: Array) -> Array:
+        """The images of the samples at int64[samples] indices: (samples, rows, cols, channels)."""
+        images = self._memory.array((len(indices), *self._contract.sizes), self._dtype)
+        numbers, rows = self._shard[indices], self._row[indices]
+        if images[0].size * np.dtype(self._contract.dtypes[0]).itemsize >= _LARGE_IMAGE:
+            self._each_stretch(numbers, rows, images, _copy if self._write is None else partial(_cast, self._write))
+        elif self._write is None:
+            self._small_images(numbers, rows, images)
+        else:
+            stored = np.empty(images.shape, self._contract.dtypes[0])
+            self._small_images(numbers, rows, stored)
+            self._write(stored, images)
+        return images
+
+    def _small_images(self, numbers: Array, rows: Array, into: Array) -> None:
+        if np.count_nonzero(np.diff(numbers)) < _FEW_STRETCHES:
+            self._each_stretch(numbers, rows, into, _copy)
+        else:  # from many shards: a copy a shard, and one more of the whole, beats a copy a stretch
+            by_shard = np.argsort(numbers, kind="stable")
+            in_order = np.empty_like(into)
+            self._each_stretch(numbers[by_shard], rows[by_shard], in_order, _copy)
+            np.take(in_order, np.argsort(by_shard), axis=0, out=into, mode="clip")
+
+    def _each_stretch(
+        self, numbers: Array, rows: Array, into: Array, copy: Callable[[Array, Array, Array], None]
+    ) -> None:
+        """Copy each stretch of samples that lie in one shard, once."""
+        cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+        for first, after in pairwise(cuts):
+            copy(self._images(int(numbers[first])), rows[first:after], into[first:after])
+
+    def _images(self, number: int) -> Array:
+        with self._lock:
+            if number not in self._opened:
+                self._opened[number] = self._open(number)
+            return self._opened[number]
+
+    def _open(self, number: int) -> Array:
+        """Map a shard, and see that what the manifest places there is there."""
+        path = self._paths[number]
+        try:
+            shard = open_shard(path)
+        except FileNotFoundError as error:
+            raise _refusal(path, Code.MISSING_PART, "no such file") from error
+        except (OSError, KeyError, AttributeError, pa.ArrowException) as error:
+            raise _refusal(path, Code.CHECKSUM, f"no readable shard ({error})") from error
+        if shard.images.shape[1:] != self._contract.shape or shard.images.dtype != self._contract.dtypes[0]:
+            raise _refusal(
+                path, Code.CHECKSUM, f"images {shard.images.dtype}{list(shard.images.shape[1:])}, not {self._contract}"
+            )
+        mine = self._by_shard[self._cuts[number] : self._cuts[number + 1]]
+        rows, ids = self._row[mine], _taken(self._ids, mine).cast(pa.string())
+        if rows.max() >= len(shard.images) or not _taken(shard.sample_ids, rows).equals(ids):
+            raise _refusal(path, Code.CHECKSUM, "other samples than the manifest places in it")
+        return shard.images
+
+
+def broken_shard(path: Path, code: Code, found: str) -> Violation:
+    """That a shard is not what was published under its name."""
+    return Violation(code=code, stage="load", aspect="shard", expected=f"the shard published as {path}", found=found)
+
+
+def _refusal(path: Path, code: Code, found: str) -> DataError:
+    return DataError(Verdict(violations=(broken_shard(path, code, found),)))
+
+
+def _is_run(numbers: Array) -> bool:
+    """Whether the numbers go up by one."""
+    return len(numbers) == 1 or bool(numbers[-1] - numbers[0] == len(numbers) - 1 and (np.diff(numbers) == 1).all())
+
+
+def _taken(ids: pa.Array, numbers: Array) -> pa.Array:
+    """The ids at these numbers."""
+    return ids[numbers[0] : numbers[-1] + 1] if _is_run(numbers) else ids.take(pa.array(numbers))
+
+
+def _copy(images: Array, rows: Array, into: Array) -> None:
+    """Copy rows of a shard into consecutive images of a batch, once."""
+    if _is_run(rows):
+        np.copyto(into, images[rows[0] : rows[-1] + 1])
+    else:
+        np.take(images, rows, axis=0, out=into, mode="clip")  # the rows are known to exist; `raise` would copy twice
+
+
+def _cast(write: Write, images: Array, rows: Array, into: Array) -> None:
+    """The same, image by image: what one step of the cast wrote is still at hand for the next."""
+    for row, place in zip(rows.tolist(), into, strict=True):
+        write(images[row], place)
