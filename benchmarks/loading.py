@@ -30,6 +30,7 @@ import yaml
 from paired import paired, ratio, ratio_of_best
 
 import nhwc
+from nhwc.flows.recipe import parse_recipe
 from nhwc.pipelines import load as load_module
 from nhwc.pipelines.store import record_batch, samples_a_shard
 from nhwc.validators.contract import image_contract
@@ -168,6 +169,32 @@ def photograph_lines(photos: Path, version: Path, images: np.ndarray, labels: np
     ]  # fmt: skip
 
 
+def encoded_lines(home: Path, count: int) -> list[Line]:
+    """EN: shards that hold the files, decoded at each load, as both peers do."""
+    recipe = {
+        "dataset": "encoded",
+        "source": {"path": "photos"},
+        "image": {"rows": 224, "cols": 224, "storage": "encoded"},
+        "publish": {"to": "datasets"},
+    }
+    version = nhwc.ingest(parse_recipe(recipe, base=home), direct=True)
+    ours = nhwc.load(version.dataset, batch_size=BATCH)
+    files = tf.data.Dataset.list_files(str(home / "photos" / "*" / "*.jpg"), shuffle=False)
+    plain = files.map(decoded, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH).prefetch(2)
+    keras_way = from_directory(home / "photos")
+    line = partial(Line, name="EN encoded", needed=1.0, images=count, ours=lambda: ours)
+    return [
+        line(rival="image_dataset_from_directory", theirs=lambda: keras_way),
+        line(rival="decode_jpeg, resize, parallel", theirs=lambda: plain),
+    ]
+
+
+def decoded(path: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """What a hand-written tf.data loader does with a file."""
+    image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+    return (tf.cast(tf.image.resize(image, (224, 224)), tf.uint8),)
+
+
 def small_lines(version: Path, images: np.ndarray, labels: np.ndarray) -> list[Line]:
     """L5: 28 x 28 x 1."""
     memory = tf.data.Dataset.from_tensor_slices((images, labels))
@@ -195,13 +222,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--photos", type=int, default=3000)
-    parser.add_argument("--only", default="L1,L2,L3,L4,L5,L6")
+    parser.add_argument("--only", default="L1,L2,L3,L4,EN,L5,L6")
     given = parser.parse_args()
     only = given.only.split(",")
     with tempfile.TemporaryDirectory() as folder:
         home, lines = Path(folder), []
-        if {"L1", "L2", "L3", "L4"} & set(only):
+        if {"L1", "L2", "L3", "L4", "EN"} & set(only):
             photographs(home / "photos", given.photos)
+        if {"L1", "L2", "L3", "L4"} & set(only):
             images = np.concatenate([np.rint(batch).astype(np.uint8) for batch, _ in from_directory(home / "photos")])
             labels = np.arange(len(images)) % CLASSES
             lines += photograph_lines(home / "photos", publish(home / "photographs", images), images, labels)
@@ -209,6 +237,8 @@ def main() -> None:
             rate = len(images) / min(paired({"memcpy": lambda: np.copyto(into, images)})["memcpy"])
             print(f"physical limit: one thread copies {rate:,.0f} images 224 x 224 x 3 a second")
             del into
+        if "EN" in only:
+            lines += encoded_lines(home, given.photos)
         if "L5" in only:
             small = np.random.default_rng(7).integers(0, 256, (60_000, 28, 28, 1), np.uint8)
             lines += small_lines(publish(home / "small", small), small, np.arange(60_000) % CLASSES)

@@ -59,6 +59,7 @@ class Draft:
             "image": image.contract.to_dict(),
             "classes": list(self.classes),
             "fingerprint": image.fingerprint,
+            "storage": image.storage,
         }
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 

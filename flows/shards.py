@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,22 @@ from nhwc.pipelines.image import Prepared, image_stages, prepare
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.sources.protocol import Entry, Source
 from nhwc.pipelines.stage import Array, Stage
-from nhwc.pipelines.store import record_batch, samples_a_shard, shard_name
+from nhwc.pipelines.store import (
+    SHARD_BYTES,
+    SHARD_SAMPLES,
+    encoded_batch,
+    record_batch,
+    samples_a_shard,
+    shard_name,
+)
 from nhwc.validators.manifest import frame
 from nhwc.validators.violation import Code, Violation
 
 OF_THE_MOMENT = frozenset({Code.CHANGED, Code.UNREADABLE_FILE, Code.OUT_OF_MEMORY})
 """What the next run may find otherwise though the bytes are the same: never taken over from a run before."""
+
+_EXACT_ROWS = 256
+"""So many squares of 8 bits have a sum below 2^24, up to which float32 holds every whole number."""
 
 Advance = Callable[[int], None]
 """Told how many more files are done."""
@@ -85,13 +95,33 @@ def _hash_entry(entry: Entry, source: Source, max_bytes: int) -> HashedEntry:
 
 def plan_chunks(samples: Sequence[HashedEntry], image: ImageRecipe) -> list[Chunk]:
     """The samples in order, cut where shards are full."""
-    size = samples_a_shard(image.contract)
-    chunks = []
-    for start in range(0, len(samples), size):
-        part = tuple(samples[start : start + size])
-        offered = ((one.entry.sample_id, one.sha256 or "", one.entry.label or "") for one in part)
-        chunks.append(Chunk(name=shard_name(offered, image.fingerprint), samples=part))
-    return chunks
+    return [
+        Chunk(
+            name=shard_name(
+                ((one.entry.sample_id, one.sha256 or "", one.entry.label or "") for one in part), image.fingerprint
+            ),
+            samples=part,
+        )
+        for part in _parts(samples, image)
+    ]
+
+
+def _parts(samples: Sequence[HashedEntry], image: ImageRecipe) -> Iterator[tuple[HashedEntry, ...]]:
+    """As many at once as make a full shard: of images all of one size, or of files each of its own."""
+    if image.storage == "pixels":
+        size = samples_a_shard(image.contract)
+        yield from (tuple(samples[start : start + size]) for start in range(0, len(samples), size))
+        return
+    part: list[HashedEntry] = []
+    held = 0
+    for sample in samples:
+        if part and (held + (sample.size or 0) > SHARD_BYTES or len(part) == SHARD_SAMPLES):
+            yield tuple(part)
+            part, held = [], 0
+        part.append(sample)
+        held += sample.size or 0
+    if part:
+        yield tuple(part)
 
 
 def make_shard(
@@ -109,58 +139,83 @@ def make_shard(
             splits = {sample.entry.sample_id: sample.entry.split for sample in chunk.samples}  # may be others by now
             split = pl.col("sample_id").replace_strict(splits, return_dtype=pl.String)
             return MadeShard(rows=rows.with_columns(split=split), decoded=0)
-    images = np.empty((len(chunk.samples), *image.contract.sizes), image.dtype)
-    kept: list[dict[str, Any]] = []
+    content = _Content(len(chunk.samples), image)
     rows_made: list[dict[str, Any]] = []
     make = partial(_make_sample, source=source, image=image, stages=image_stages(image))
     with silenced_native_stderr():
-        for row, array in on_all_cores(make, chunk.samples):
-            if array is not None:
-                images[len(kept)] = array
-                row |= {"shard": chunk.name, "row": len(kept)}
-                kept.append(row)
+        for row, stored in on_all_cores(make, chunk.samples):
+            if stored is not None:
+                row |= {"shard": chunk.name, "row": content.add(row, stored)}
             rows_made.append(row)
             advance(1)
-    if kept:
-        labels, ids = [row["label"] for row in kept], [row["sample_id"] for row in kept]
-        batch = record_batch(images[: len(kept)], labels, ids, image.contract)
-        write_durably(shard_file, partial(_write_arrow, batch))
+    if content.kept:
+        write_durably(shard_file, partial(_write_arrow, content.batch()))
     rows = frame(rows_made)
     if not any(row.get("code") in OF_THE_MOMENT for row in rows_made):
         write_frame(rows_file, rows)
     return MadeShard(rows=rows, decoded=rows.height - rows["decoder"].null_count())
 
 
+class _Content:
+    """What a shard comes to hold: pixels in one array of its final size, or files as they are."""
+
+    def __init__(self, samples: int, image: ImageRecipe) -> None:
+        self._contract, self.kept = image.contract, list[dict[str, Any]]()
+        pixels = image.storage == "pixels"
+        self._pixels = np.empty((samples, *image.contract.sizes), image.dtype) if pixels else None
+        self._files: list[bytes] = []
+
+    def add(self, row: dict[str, Any], stored: Array | bytes) -> int:
+        """Hold one more sample; its place."""
+        place = len(self.kept)
+        if isinstance(stored, bytes):
+            self._files.append(stored)
+        elif self._pixels is not None:
+            self._pixels[place] = stored
+        self.kept.append(row)
+        return place
+
+    def batch(self) -> pa.RecordBatch:
+        """All that is held."""
+        labels, ids = [row["label"] for row in self.kept], [row["sample_id"] for row in self.kept]
+        if self._pixels is None:
+            return encoded_batch(self._files, labels, ids)
+        return record_batch(self._pixels[: len(ids)], labels, ids, self._contract)
+
+
 def _make_sample(
     sample: HashedEntry, *, source: Source, image: ImageRecipe, stages: Sequence[Stage]
-) -> tuple[dict[str, Any], Array | None]:
+) -> tuple[dict[str, Any], Array | bytes | None]:
     """The manifest's row of one candidate, and what is stored of it if it is kept."""
-    prepared = _prepare(sample, source, image, stages)
+    content, prepared = _prepare(sample, source, image, stages)
     row = entry_row(sample.entry) | {"sha256": sample.sha256, "bytes": sample.size, "decoder": prepared.decoder}
     if prepared.facts is not None:
-        row |= asdict(prepared.facts)
+        row |= vars(prepared.facts)
     if prepared.figures is not None:
-        row |= asdict(prepared.figures) | {"perceptual_hash": prepared.perceptual_hash}
+        row |= vars(prepared.figures) | {"perceptual_hash": prepared.perceptual_hash}
     row["notes"] = [str(code) for code in (*sample.entry.notes, *prepared.notes)]
     if prepared.array is None:
         return row | violation_row(*prepared.violations), None
-    return row | {"status": "kept"} | _pixel_facts(prepared.array), prepared.array
+    row |= {"status": "kept"} | _pixel_facts(prepared.array)
+    return row, prepared.array if image.storage == "pixels" else content
 
 
-def _prepare(sample: HashedEntry, source: Source, image: ImageRecipe, stages: Sequence[Stage]) -> Prepared:
+def _prepare(
+    sample: HashedEntry, source: Source, image: ImageRecipe, stages: Sequence[Stage]
+) -> tuple[bytes, Prepared]:
     """Read one file and pass it through the stages; whatever is wrong with it comes back as violations."""
     try:
         with source.location(sample.entry).open("rb") as file:
             content = file.read(image.max_bytes + 1)  # one more than allowed is enough to refuse it
     except OSError as error:
-        return Prepared(violations=(_unreadable(error),))
+        return b"", Prepared(violations=(_unreadable(error),))
     if len(content) <= image.max_bytes and hashlib.sha256(content).hexdigest() != sample.sha256:
         changed = Violation(
             code=Code.CHANGED, stage="probe", aspect="bytes", expected=f"sha256 {sample.sha256}", found="another"
         )
-        return Prepared(violations=(changed,))
+        return b"", Prepared(violations=(changed,))
     suffix = Path(sample.entry.name).suffix
-    return prepare(content, suffix=suffix, recipe=image, stages=stages, sample_id=sample.entry.sample_id)
+    return content, prepare(content, suffix=suffix, recipe=image, stages=stages, sample_id=sample.entry.sample_id)
 
 
 def entry_row(entry: Entry) -> dict[str, Any]:
@@ -183,12 +238,27 @@ def violation_row(*violations: Violation) -> dict[str, Any]:
 
 def _pixel_facts(pixels: Array) -> dict[str, Any]:
     """Hash, and mean and standard deviation of each channel in float64, of one stored image."""
-    channels = [pixels[..., channel] for channel in range(pixels.shape[-1])]
+    mean, std = _moments(pixels)
     return {
-        "pixel_hash": hashlib.sha256(pixels.tobytes()).hexdigest(),
-        "channel_mean": [float(channel.mean(dtype=np.float64)) for channel in channels],
-        "channel_std": [float(channel.std(dtype=np.float64)) for channel in channels],
+        "pixel_hash": hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest(),
+        "channel_mean": mean.tolist(),
+        "channel_std": std.tolist(),
     }
+
+
+def _moments(pixels: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of each channel of [rows, cols, channels]: float64 [channels]."""
+    if pixels.dtype != np.uint8:
+        return pixels.mean(axis=(0, 1), dtype=np.float64), pixels.std(axis=(0, 1), dtype=np.float64)
+    rows, cols, channels = pixels.shape
+    sums, squares = np.zeros(cols * channels), np.zeros(cols * channels)
+    for start in range(0, rows, _EXACT_ROWS):
+        band = pixels[start : start + _EXACT_ROWS].reshape(-1, cols * channels).astype(np.float32)
+        sums += np.add.reduce(band, axis=0)
+        squares += np.einsum("ij,ij->j", band, band)
+    count = rows * cols
+    total, of_squares = (column.reshape(-1, channels).sum(axis=0) for column in (sums, squares))
+    return total / count, np.sqrt(np.maximum(of_squares * count - total * total, 0)) / count
 
 
 def _write_arrow(batch: pa.RecordBatch, path: Path) -> None:

@@ -14,7 +14,7 @@ import polars as pl
 from nhwc.flows.publish import STAGING, Draft, channel_statistics
 from nhwc.flows.recipe import CheckRecipe, recorded_checks
 from nhwc.pipelines.cast import ChannelStatistics
-from nhwc.pipelines.store import open_shard
+from nhwc.pipelines.store import Images, Shard, open_shard
 from nhwc.pipelines.version import Version
 from nhwc.validators.contract import TensorContract
 from nhwc.validators.violation import Code, Violation
@@ -81,7 +81,7 @@ def version_subject(version: Version, *, name: str, source: Path | None = None) 
             for finding in version.statistics["findings"]
         ),
         channels=ChannelStatistics.of_splits(version.statistics["channels"]),
-        pictures=partial(_pictures, version.shard_path),
+        pictures=partial(_pictures, version.open_shard),
         source=source,
     )
 
@@ -90,9 +90,9 @@ def draft_subject(draft: Draft, *, name: str) -> Subject:
     """What an ingest would publish; its shards may still be staged."""
     dataset = draft.recipe.dataset_path
 
-    def shard(name: str) -> Path:
+    def shard(name: str) -> Shard:
         staged = dataset / STAGING / f"{name}.arrow"
-        return staged if staged.is_file() else dataset / "shards" / staged.name
+        return open_shard(staged if staged.is_file() else dataset / "shards" / staged.name, draft.recipe.image)
 
     return Subject(
         name=name,
@@ -126,9 +126,9 @@ def dataset_subject(dataset: tf.data.Dataset, *, classes: Sequence[str], samples
     )
 
 
-def _pictures(shard_path: Callable[[str], Path], rows: pl.DataFrame) -> Iterator[Array]:
-    opened: dict[str, Array] = {}
+def _pictures(shard: Callable[[str], Shard], rows: pl.DataFrame) -> Iterator[Array]:
+    opened: dict[str, Images] = {}
     for name, row in rows.select("shard", "row").iter_rows():
         if name not in opened:
-            opened[name] = open_shard(shard_path(name)).images
+            opened[name] = shard(name).images
         yield opened[name][row]

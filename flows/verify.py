@@ -11,8 +11,10 @@ import polars as pl
 import pyarrow as pa
 
 from nhwc.flows.publish import read_checksums, sha256_of
-from nhwc.pipelines.store import open_shard
+from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.store import Images, open_shard
 from nhwc.pipelines.version import Version
+from nhwc.validators.errors import DataError
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
 
@@ -44,8 +46,9 @@ def verify(dataset: str | Path, *, sample: int | None = None, seed: int = 0) -> 
     if sample is not None and sample < kept.height:
         drawn = np.random.default_rng(seed).choice(kept.height, size=sample, replace=False)
         kept = kept[np.sort(drawn)]
+    decoding = _decoding(version)
     for (name,), stored in kept.group_by("shard", maintain_order=True):
-        violations += _damaged_pixels(version.shard_path(str(name)), stored)
+        violations += _damaged_pixels(version.shard_path(str(name)), decoding, stored)
     return Verdict(violations=tuple(violations), figures={"images": kept.height})
 
 
@@ -74,20 +77,38 @@ def _damaged_files(version: Version, sums: Mapping[str, str], *, with_shards: bo
     return violations
 
 
-def _damaged_pixels(path: Path, rows: pl.DataFrame) -> list[Violation]:
+def _decoding(version: Version) -> ImageRecipe | None:
+    """By what shards of files are decoded; None also where the file that says so is damaged, which is told by then."""
+    try:
+        return version.decoding
+    except DataError:
+        return None
+
+
+def _damaged_pixels(path: Path, decoding: ImageRecipe | None, rows: pl.DataFrame) -> list[Violation]:
     """The samples of one shard whose pixels are not those that were published."""
     try:
-        shard = open_shard(path)
+        shard = open_shard(path, decoding)
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         return [_violation(Code.MISSING_PART, path.name, expected="a readable shard", found=str(error).splitlines()[0])]
     violations = []
     for sample_id, row, digest in rows.select("sample_id", "row", "pixel_hash").iter_rows():
-        found = hashlib.sha256(shard.images[row].tobytes()).hexdigest() if row < len(shard.images) else "no such row"
+        found = _hash_at(shard.images, row)
         if found != digest:
             violations.append(
                 _violation(Code.PIXELS_CHANGED, "pixels", expected=digest, found=found, sample_id=sample_id)
             )
     return violations
+
+
+def _hash_at(images: Images, row: int) -> str:
+    """The SHA-256 of a stored image's pixels, or why there are none."""
+    if row >= len(images):
+        return "no such row"
+    try:
+        return hashlib.sha256(images[row].tobytes()).hexdigest()
+    except DataError as error:
+        return f"no image: {error.verdict.violations[0].code}"
 
 
 def _violation(code: Code, aspect: str, *, expected: str, found: str, sample_id: str | None = None) -> Violation:

@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.memory import Memory
-from nhwc.pipelines.store import open_shard
+from nhwc.pipelines.store import Images, open_shard
 from nhwc.validators.contract import TensorContract
 from nhwc.validators.errors import DataError
 from nhwc.validators.verdict import Verdict
@@ -41,11 +42,12 @@ class Gather:
         memory: where the images go.
         dtype: what they become there.
         write: how; None where they stay as they are stored.
+        decoding: the recipe by which shards of files are decoded; None for shards of pixels.
 
     Safe to call from several threads: the copies let other threads run.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is one fact of the road from shard to batch
         self,
         shards: Sequence[Path],
         samples: pl.DataFrame,
@@ -54,21 +56,24 @@ class Gather:
         memory: Memory,
         dtype: str,
         write: Write | None,
+        decoding: ImageRecipe | None = None,
     ) -> None:
         self._paths, self._contract, self._memory = shards, contract, memory
-        self._dtype, self._write = dtype, write
+        self._dtype, self._write, self._decoding = dtype, write, decoding
         self._shard, self._row = samples["shard"].to_numpy(), samples["row"].to_numpy()
         self._by_shard = np.argsort(self._shard, kind="stable")
         self._ids = samples["sample_id"].to_arrow()
         self._cuts = np.searchsorted(self._shard[self._by_shard], np.arange(len(shards) + 1))
-        self._opened: dict[int, Array] = {}
+        self._opened: dict[int, Any] = {}  # arrays, or EncodedImages
         self._lock = threading.Lock()
 
     def __call__(self, indices: Array) -> Array:
         """The images of the samples at int64[samples] indices: (samples, rows, cols, channels)."""
         images = self._memory.array((len(indices), *self._contract.sizes), self._dtype)
         numbers, rows = self._shard[indices], self._row[indices]
-        if images[0].size * np.dtype(self._contract.dtypes[0]).itemsize >= _LARGE_IMAGE:
+        if self._decoding is not None:
+            self._each_stretch(numbers, rows, images, partial(_cast, self._write or _assign))
+        elif images[0].size * np.dtype(self._contract.dtypes[0]).itemsize >= _LARGE_IMAGE:
             self._each_stretch(numbers, rows, images, _copy if self._write is None else partial(_cast, self._write))
         elif self._write is None:
             self._small_images(numbers, rows, images)
@@ -95,17 +100,17 @@ class Gather:
         for first, after in pairwise(cuts):
             copy(self._images(int(numbers[first])), rows[first:after], into[first:after])
 
-    def _images(self, number: int) -> Array:
+    def _images(self, number: int) -> Any:
         with self._lock:
             if number not in self._opened:
                 self._opened[number] = self._open(number)
             return self._opened[number]
 
-    def _open(self, number: int) -> Array:
+    def _open(self, number: int) -> Images:
         """Map a shard, and see that what the manifest places there is there."""
         path = self._paths[number]
         try:
-            shard = open_shard(path)
+            shard = open_shard(path, self._decoding)
         except FileNotFoundError as error:
             raise _refusal(path, Code.MISSING_PART, "no such file") from error
         except (OSError, KeyError, AttributeError, pa.ArrowException) as error:
@@ -146,6 +151,10 @@ def _copy(images: Array, rows: Array, into: Array) -> None:
         np.copyto(into, images[rows[0] : rows[-1] + 1])
     else:
         np.take(images, rows, axis=0, out=into, mode="clip")  # the rows are known to exist; `raise` would copy twice
+
+
+def _assign(image: Array, into: Array) -> None:
+    into[...] = image
 
 
 def _cast(write: Write, images: Array, rows: Array, into: Array) -> None:

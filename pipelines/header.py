@@ -98,6 +98,7 @@ def _damaged(found: str) -> SampleRefused:
 # JPEG: ISO/IEC 10918-1, annex B
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE = frozenset({0x00, 0x01, 0xD8, *range(0xD0, 0xD8)})
+_LONE_LF = re.compile(rb"(?<!\r)\n")
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
 
 _TEXT_LINES = 4
@@ -117,7 +118,8 @@ def _jpeg(content: bytes) -> HeaderFacts:
         elif marker == 0xDA:
             scan = end
             break
-    if (ends := content.count(b"\n", tables)) >= _TEXT_LINES and ends == content.count(b"\r\n", tables):
+    # the first lone LF settles it, mostly after some hundred bytes
+    if not _LONE_LF.search(content, tables) and (ends := content.count(b"\r\n", tables)) >= _TEXT_LINES:
         found = f"CR LF for each of {ends:,} LF: it was copied as text"
         raise refused(Code.LINE_ENDS, "bytes", expected="bytes as they were saved", found=found)
     if not frame or not scan:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from nhwc.pipelines.convert import convert
-from nhwc.pipelines.decode import Encoded, decode, decoder_of
+from nhwc.pipelines.decode import Decoder, Encoded, decode, decoder_of, reduction
 from nhwc.pipelines.image_recipe import ImageRecipe, Method, ResizeRecipe
 from nhwc.pipelines.probe import HeaderFacts, admit, notes, probe
 from nhwc.pipelines.resize import resize
@@ -25,7 +25,8 @@ from nhwc.validators.violation import Code, Violation
 
 _LARGE_PIXELS = 1 << 24
 _one_large_image = threading.Lock()
-"""Held for an image above _LARGE_PIXELS from decode to resize: two of them at once could need gigabytes."""
+"""Held for an image above _LARGE_PIXELS from decode to resize: two of them at once could need gigabytes. Of a JPEG that
+is reduced while it is decoded only the coefficients, if it is progressive, are as large as it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Prepared:
 
     Args:
         facts: the header's; None where it could not be read.
-        decoder: `tensorflow` or `pillow`; None where nothing was decoded.
+        decoder: which one decodes such an image; None where nothing was decoded.
         array: as the recipe's contract says; None where there are violations.
         figures: of the decoded, upright pixels, before channels and size are changed.
         perceptual_hash: of the same, by which copies are found; None where they show too little.
@@ -43,7 +44,7 @@ class Prepared:
     """
 
     facts: HeaderFacts | None = None
-    decoder: Literal["tensorflow", "pillow"] | None = None
+    decoder: Decoder | None = None
     array: Array | None = None
     figures: QualityFigures | None = None
     perceptual_hash: bytes | None = None
@@ -57,7 +58,9 @@ def image_stages(recipe: ImageRecipe) -> tuple[Stage, Stage, Stage]:
     return (
         Stage(
             name="decode",
-            transform=lambda encoded: decode(encoded, orientation=recipe.orientation),
+            transform=lambda encoded: decode(
+                encoded, orientation=recipe.orientation, reduced_by=_reduced_by(encoded.facts, recipe)
+            ),
             contract=image_contract(
                 rows=None, cols=None, channels=(1, 2, 3, 4), dtype=("uint8", "uint16"), value_range=None
             ),
@@ -81,6 +84,13 @@ def image_stages(recipe: ImageRecipe) -> tuple[Stage, Stage, Stage]:
     )
 
 
+def _reduced_by(facts: HeaderFacts, recipe: ImageRecipe) -> int:
+    if not recipe.resize.reduce:
+        return 1
+    ignored = replace(facts, orientation=1) if recipe.orientation == "ignore" else facts
+    return reduction(ignored, rows=recipe.rows, cols=recipe.cols)
+
+
 def prepare(content: bytes, *, suffix: str, recipe: ImageRecipe, stages: Iterable[Stage], sample_id: str) -> Prepared:
     """One file's bytes through probe and the stages. Bad data never raises: it comes back as violations.
 
@@ -97,7 +107,8 @@ def prepare(content: bytes, *, suffix: str, recipe: ImageRecipe, stages: Iterabl
         return Prepared(facts=facts, notes=remarkable, violations=_of(sample_id, violations))
     decoding, *others = stages
     figures = hashed = None
-    with _one_large_image if facts.rows * facts.cols > _LARGE_PIXELS else nullcontext():
+    large = facts.rows * facts.cols > _LARGE_PIXELS * _reduced_by(facts, recipe)
+    with _one_large_image if large else nullcontext():
         outcome = run_stages((decoding,), Encoded(content, facts), sample_id=sample_id)
         if outcome.array is not None:
             figures = measure(outcome.array, alpha=recipe.alpha)

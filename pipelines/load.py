@@ -22,6 +22,7 @@ from nhwc.pipelines.background import Calls
 from nhwc.pipelines.batch import BatchOptions, Dealing, Epochs, batch_contract, contracts, put_channels_first
 from nhwc.pipelines.cast import SPACING, Cast, ChannelStatistics, cast_dtype, cast_problems, make_cast
 from nhwc.pipelines.gather import Gather, broken_shard
+from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.memory import Memory
 from nhwc.pipelines.version import Version
 from nhwc.validators.contract import TensorContract
@@ -160,6 +161,7 @@ class _Plan:
     dealing: Dealing
     cast: Cast
     contracts: dict[str, TensorContract]
+    decoding: ImageRecipe | None
 
     @property
     def looked_at(self) -> bool:
@@ -197,7 +199,15 @@ def _plan(version: Version, options: BatchOptions, problems: list[str]) -> _Plan
     shards = tuple(version.shard_path(name).absolute() for name in names)
     missing = [broken_shard(path, Code.MISSING_PART, "no such file") for path in shards if not path.is_file()]
     Verdict(violations=tuple(missing)).require()
-    return _Plan(options=options, samples=samples, shards=shards, dealing=dealing, cast=cast, contracts=promised)
+    return _Plan(
+        options=options,
+        samples=samples,
+        shards=shards,
+        dealing=dealing,
+        cast=cast,
+        contracts=promised,
+        decoding=version.decoding,
+    )
 
 
 def _select(version: Version, split: str) -> tuple[pl.DataFrame, list[str]]:
@@ -311,6 +321,7 @@ class _Blocks:
             memory=Memory(size=self.steps * batch_bytes, kept=PARALLEL_BATCHES + READY_BATCHES + 2),
             dtype=self._dtype,
             write=plan.cast.write if plan.cast_on_the_way else None,
+            decoding=plan.decoding,
         )
         self._labels = plan.samples["label_id"].cast(pl.Int64).to_numpy()
         with_ids = plan.options.with_ids or plan.looked_at

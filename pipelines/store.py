@@ -10,12 +10,15 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from nhwc.validators.contract import TensorContract
+
+if TYPE_CHECKING:
+    from nhwc.pipelines.image_recipe import ImageRecipe
 
 Array = np.ndarray[Any, Any]
 
@@ -62,12 +65,37 @@ def record_batch(
     tensor_type = pa.fixed_shape_tensor(value_type, contract.sizes, dim_names=[axis.name for axis in contract.axes])
     values = pa.array(images.reshape(-1))
     storage = pa.FixedSizeListArray.from_arrays(values, int(np.prod(contract.sizes)))
-    columns = {
-        "image": pa.ExtensionArray.from_storage(tensor_type, storage),
-        "label": pa.array(labels, pa.string()),
-        "sample_id": pa.array(sample_ids, pa.string()),
-    }
+    return _batch(pa.ExtensionArray.from_storage(tensor_type, storage), labels, sample_ids)
+
+
+def encoded_batch(files: Sequence[bytes], labels: Sequence[str], sample_ids: Sequence[str]) -> pa.RecordBatch:
+    """One shard's content where files are kept as they are; label and id of each."""
+    return _batch(pa.array(files, pa.large_binary()), labels, sample_ids)
+
+
+def _batch(images: pa.Array, labels: Sequence[str], sample_ids: Sequence[str]) -> pa.RecordBatch:
+    columns = {"image": images, "label": pa.array(labels, pa.string()), "sample_id": pa.array(sample_ids, pa.string())}
     return pa.RecordBatch.from_pydict(columns)
+
+
+class Images(Protocol):
+    """The images of a shard, (samples, rows, cols, channels): an array, or files that are decoded when asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(samples, rows, cols, channels)."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of every image."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> Array:
+        """One image (rows, cols, channels)."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +103,30 @@ class Shard:
     """A shard opened for reading; its pages come from disk when they are touched.
 
     Args:
-        images: (samples, rows, cols, channels), a read-only view of the mapped file.
+        images: a read-only view of the mapped file; where files are kept as they are, EncodedImages.
         labels, sample_ids: of each sample.
     """
 
-    images: Array
+    images: Images
     labels: pa.StringArray
     sample_ids: pa.StringArray
 
 
-def open_shard(path: Path) -> Shard:
-    """Map a shard into memory. Raises OSError or pyarrow.ArrowInvalid where it is missing or no shard."""
+def open_shard(path: Path, image: ImageRecipe | None = None) -> Shard:
+    """Map a shard into memory. Raises OSError or pyarrow.ArrowInvalid where it is missing or no shard.
+
+    Args:
+        path: of the shard.
+        image: the recipe that it was made by, which a shard of files needs; ValueError where it is missing.
+    """
     with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
         batch = reader.get_batch(0)
-    return Shard(images=batch["image"].to_numpy_ndarray(), labels=batch["label"], sample_ids=batch["sample_id"])
+    images = batch["image"]
+    if not pa.types.is_large_binary(images.type):
+        return Shard(images=images.to_numpy_ndarray(), labels=batch["label"], sample_ids=batch["sample_id"])
+    if image is None:
+        raise ValueError(f"{path} keeps files as they are: to decode them takes the recipe that it was made by")
+    from nhwc.pipelines.encoded import EncodedImages  # noqa: PLC0415  TensorFlow, which shards of pixels do without
+
+    decoded = EncodedImages(images, batch["sample_id"], image)
+    return Shard(images=decoded, labels=batch["label"], sample_ids=batch["sample_id"])

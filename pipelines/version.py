@@ -13,7 +13,10 @@ from typing import Any, TypeVar
 import polars as pl
 import polars.selectors as cs
 import yaml
+from pydantic import TypeAdapter
 
+from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.store import Shard, open_shard
 from nhwc.validators.contract import TensorContract
 from nhwc.validators.errors import DataError, RecipeError
 from nhwc.validators.verdict import Verdict
@@ -23,6 +26,8 @@ Part = TypeVar("Part")
 
 FORMAT = 1
 """The layout of a version on disk; written into its contract.yaml."""
+
+_IMAGE = TypeAdapter(ImageRecipe)
 
 _NUMBER = re.compile(r"^(\d+)\.(\d+)\.(\d+)$")
 
@@ -130,6 +135,20 @@ class Version:
         """The recipe that it was made with, as YAML."""
         return self._read("recipe.yaml", _text)
 
+    @cached_property
+    def image_recipe(self) -> ImageRecipe:
+        """What was asked of every image, as the version recorded it."""
+        return self._read("recipe.yaml", lambda path: _IMAGE.validate_python(yaml.safe_load(_text(path))["image"]))
+
+    def open_shard(self, name: str) -> Shard:
+        """The shard of that name. Raises OSError or pyarrow.ArrowInvalid where it is missing or no shard."""
+        return open_shard(self.shard_path(name), self.decoding)
+
+    @property
+    def decoding(self) -> ImageRecipe | None:
+        """By what its shards are decoded, where they hold files; None where they hold pixels."""
+        return self.image_recipe if self._contract_file["storage"] == "encoded" else None
+
     @property
     def _others(self) -> list[str]:
         """The numbers of all versions in the dataset's folder."""
@@ -174,4 +193,5 @@ def _contract(path: Path) -> dict[str, Any]:
     """What contract.yaml says. Raises KeyError or TypeError where it lacks a part."""
     plain: dict[str, Any] = yaml.safe_load(_text(path))
     TensorContract.from_dict(plain["image"])
-    return {name: plain[name] for name in ("format", "image", "classes", "fingerprint")}
+    kept = {name: plain[name] for name in ("format", "image", "classes", "fingerprint")}
+    return kept | {"storage": plain.get("storage", "pixels")}

@@ -131,7 +131,7 @@ def _lattice(pixels: Array) -> Array:
 
 def _coloured(pixels: Array, *, white: bool) -> Array:
     """One gray plane or three of colour, [planes, rows, cols], laid on the background: (c a + b (m - a)) / m."""
-    planes = np.stack([pixels[..., channel] for channel in range(pixels.shape[2])])
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     if len(planes) in (1, 3):
         return planes
     most = np.uint32(np.iinfo(pixels.dtype).max)
@@ -226,8 +226,8 @@ def _thumbnail(gray: Array) -> Array:
     if ratio > 1:
         for size in gray.shape:
             places, weights = _taps(size, max(1, int(size / ratio)))
-            # einsum, since a matrix product of BLAS would start threads in every thread that measures
-            gray = np.einsum("it,itj->ji", weights, gray[places])
+            # row by row, since one matrix product by BLAS would start threads in every thread that measures
+            gray = np.matmul(weights[:, np.newaxis], gray[places])[:, 0].T
     within: Array = np.minimum(np.maximum(gray + np.float32(0.5), 0), 255)
     return within.astype(np.int16)
 
@@ -254,11 +254,18 @@ def _sharpness(gray: Array) -> float:
     edges = gray.copy()
     if min(gray.shape) >= 3:
         three = gray[:-2] + gray[1:-1] + gray[2:]
-        nine = three[:, :-2] + three[:, 1:-1] + three[:, 2:]
-        edges[1:-1, 1:-1] = np.minimum(np.maximum(9 * gray[1:-1, 1:-1] - nine, 0), 255)
-    by_edges = 1 - np.exp(-float(edges.std(dtype=np.float32)) / 100)
-    by_histogram = 1 - np.exp(-float(np.bincount(gray.ravel(), minlength=256).std()) / 100)
+        inner = 9 * gray[1:-1, 1:-1] - three[:, :-2] - three[:, 1:-1] - three[:, 2:]
+        edges[1:-1, 1:-1] = np.minimum(np.maximum(inner, 0), 255)
+    by_edges = 1 - np.exp(-_deviation(edges) / 100)
+    by_histogram = 1 - np.exp(-_deviation(np.bincount(gray.ravel(), minlength=256)) / 100)
     return float(min(1.0, by_edges + (by_histogram if by_histogram > 0.18 else 0)))
+
+
+def _deviation(values: Array) -> float:
+    """Standard deviation of few and small whole numbers; NumPy's own takes thrice the time."""
+    exact = values.ravel().astype(np.float64)
+    mean = np.add.reduce(exact) / exact.size
+    return float(np.sqrt(max(0.0, np.einsum("i,i->", exact, exact) / exact.size - mean * mean)))
 
 
 def _fill(planes: Array) -> tuple[float, float]:

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
-from nhwc.pipelines.decode import Encoded, decode, decoder_of, upright
+from nhwc.pipelines.decode import Encoded, decode, decoder_of, reduction, upright
 from nhwc.pipelines.probe import probe
 from nhwc.validators.errors import SampleRefused
 from nhwc.validators.violation import Code
@@ -180,3 +181,63 @@ def test_threads_decode_alike():
     with ThreadPoolExecutor(4) as threads:
         for expected, together in zip(alone, threads.map(decode, encoded), strict=True):
             np.testing.assert_array_equal(expected, together)
+
+
+NOISE = np.random.default_rng(3).integers(0, 256, (64, 88, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}, {"quality": 20}]
+)
+@pytest.mark.parametrize("mode", ["L", "RGB", "YCbCr", "CMYK"])
+def test_jpeg_has_the_values_of_the_accurate_dct(mode, options):
+    """Whichever decoder it is: those of TensorFlow's INTEGER_ACCURATE, to the last bit."""
+    encoded = saved(Image.fromarray(NOISE).convert(mode), "jpeg", **options)
+    assert ("tensorflow" if mode == "CMYK" else "libjpeg-turbo") == decoder_of(encoded.facts)
+    expected = tf.io.decode_jpeg(encoded.content, dct_method="INTEGER_ACCURATE")
+    np.testing.assert_array_equal(expected, decode(encoded))
+
+
+def test_a_jpeg_that_libjpeg_warns_of_is_left_to_tensorflow():
+    """Bytes between the scan and the end are a warning, and no loss: the pixels are those of the whole file."""
+    encoded = saved(NOISE, "jpeg")
+    warned = encoded.content[:-2] + b"\0\0\0\0" + encoded.content[-2:]
+    np.testing.assert_array_equal(decode(encoded), decode(Encoded(warned, encoded.facts)))
+
+
+@pytest.mark.parametrize(
+    ("size", "orientation", "target", "by"),
+    [
+        ((3000, 4000), 1, (224, 224), 4),  # by 8 would leave 375, less than twice 224
+        ((3000, 4000), 1, (100, 100), 8),
+        ((3000, 4000), 1, (1000, 1000), 1),
+        ((800, 4000), 1, (100, 300), 4),
+        ((4000, 800), 6, (100, 300), 4),  # turned: its rows are the target's cols
+        ((4000, 800), 1, (100, 300), 1),
+        ((32, 32), 1, (8, 8), 2),
+    ],
+)
+def test_reduction_leaves_twice_the_target(size, orientation, target, by):
+    """The largest of 8, 4 and 2 that does, else 1."""
+    facts = replace(saved(NOISE, "jpeg").facts, rows=size[0], cols=size[1], orientation=orientation)
+    assert by == reduction(facts, rows=target[0], cols=target[1])
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "RGBA"])
+def test_only_what_libjpeg_decodes_is_reduced(mode):
+    """Not CMYK, not PNG."""
+    encoded = saved(Image.fromarray(NOISE).convert(mode), "jpeg" if mode == "CMYK" else "png")
+    assert reduction(encoded.facts, rows=1, cols=1) == 1
+
+
+@pytest.mark.parametrize("size", [(64, 88), (63, 81), (57, 87)])
+@pytest.mark.parametrize("by", [2, 4, 8])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_reduced_pixels(size, by, damaged):
+    """TensorFlow's at the same ratio, rows and cols rounded up; a file that libjpeg warns of alike."""
+    encoded = saved(NOISE[: size[0], : size[1]], "jpeg")
+    content = encoded.content[:-2] + b"\0\0" * damaged + encoded.content[-2:]
+    reduced = decode(Encoded(content, encoded.facts), reduced_by=by)
+    assert (-(-size[0] // by), -(-size[1] // by), 3) == reduced.shape
+    expected = tf.io.decode_jpeg(encoded.content, ratio=by, dct_method="INTEGER_ACCURATE")
+    np.testing.assert_array_equal(expected, reduced)
