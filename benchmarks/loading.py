@@ -174,7 +174,7 @@ def encoded_lines(home: Path, count: int) -> list[Line]:
     recipe = {
         "dataset": "encoded",
         "source": {"path": "photos"},
-        "image": {"rows": 224, "cols": 224, "storage": "encoded"},
+        "image": {"rows": 224, "cols": 224, "storage": "encoded", "resize": {"antialias": False}},  # as both peers
         "publish": {"to": "datasets"},
     }
     version = nhwc.ingest(parse_recipe(recipe, base=home), direct=True)

@@ -92,11 +92,13 @@ class _Sampling:
 
     def plane(self, plane: Array) -> Array:
         """One channel [rows, cols] of any dtype, as float32."""
-        if not self.by_tensorflow:
-            return self.image(_float_image(plane))
+        return self.pixels(plane[..., np.newaxis])[..., 0] if self.by_tensorflow else self.image(_float_image(plane))
+
+    def pixels(self, array: Array) -> Array:
+        """All channels at once by TensorFlow, as float32."""
         left, top, right, bottom = self.box
-        inner, method = plane[top:bottom, left:right, np.newaxis], _TENSORFLOW_KERNELS[self.resize.method]
-        return np.asarray(tf.image.resize(inner, (self.rows, self.cols), method=method, antialias=False))[..., 0]
+        inner, method = array[top:bottom, left:right], _TENSORFLOW_KERNELS[self.resize.method]
+        return np.asarray(tf.image.resize(inner, (self.rows, self.cols), method=method, antialias=False))
 
 
 def _sampled(array: Array, sampling: _Sampling, dtype: str) -> Array:
@@ -109,6 +111,8 @@ def _sampled(array: Array, sampling: _Sampling, dtype: str) -> Array:
         return np.stack([sampling.image(image) for image in images], axis=-1)
     if channels == 4 and sampling.resize.method != "nearest":
         planes = _weighted_planes(array, sampling)
+    elif sampling.by_tensorflow:
+        return _within_range(sampling.pixels(array), dtype)
     else:
         planes = [sampling.plane(array[..., channel]) for channel in range(channels)]
     return _within_range(np.stack(planes, axis=-1), dtype)
