@@ -38,6 +38,9 @@ OF_THE_MOMENT = frozenset({Code.CHANGED, Code.UNREADABLE_FILE, Code.OUT_OF_MEMOR
 _EXACT_ROWS = 256
 """So many squares of 8 bits have a sum below 2^24, up to which float32 holds every whole number."""
 
+HASHED_AT_ONCE = 32
+"""Files that a thread hashes before it is given more: to hand over one takes longer than to hash a small one."""
+
 Advance = Callable[[int], None]
 """Told how many more files are done."""
 
@@ -70,11 +73,16 @@ class MadeShard:
 
 def hash_entries(entries: Sequence[Entry], source: Source, *, max_bytes: int, advance: Advance) -> list[HashedEntry]:
     """The SHA-256 of every candidate's file, in the entries' order; a file of more than max_bytes is not read."""
-    hashed = []
-    for one in on_all_cores(partial(_hash_entry, source=source, max_bytes=max_bytes), entries):
-        hashed.append(one)
-        advance(1)
+    hashed: list[HashedEntry] = []
+    parts = [entries[start : start + HASHED_AT_ONCE] for start in range(0, len(entries), HASHED_AT_ONCE)]
+    for some in on_all_cores(partial(_hash_some, source=source, max_bytes=max_bytes), parts):
+        hashed += some
+        advance(len(some))
     return hashed
+
+
+def _hash_some(entries: Sequence[Entry], source: Source, max_bytes: int) -> list[HashedEntry]:
+    return [_hash_entry(entry, source, max_bytes) for entry in entries]
 
 
 def _hash_entry(entry: Entry, source: Source, max_bytes: int) -> HashedEntry:
