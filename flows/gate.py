@@ -16,7 +16,6 @@ from nhwc.flows.subject import Subject, dataset_subject, draft_subject, version_
 from nhwc.flows.verify import verify as verify_version
 from nhwc.pipelines.version import Version
 from nhwc.validators.balance import judge_balance
-from nhwc.validators.budget import check_budget
 from nhwc.validators.contract import TensorContract
 from nhwc.validators.duplicates import duplicate_findings
 from nhwc.validators.errors import RecipeError
@@ -127,7 +126,7 @@ def judge_subject(subject: Subject, options: GateOptions) -> Verdict:
     rows, cols, channels = (size or 1 for size in subject.contract.shape)  # what is open asks for nothing
     drift = _drift(subject, options.baseline)
     findings = [
-        *_over_budget(subject),
+        *checks.budget(manifest).violations,
         *subject.findings,
         *judge_balance(manifest, subject.classes, checks.balance),
         *_rows(judge_quality(kept, checks.thresholds, rows=rows, cols=cols, channels=channels), stage="quality"),
@@ -144,13 +143,6 @@ def judge_subject(subject: Subject, options: GateOptions) -> Verdict:
 def _broken_manifest(subject: Subject) -> tuple[Violation, ...]:
     """Rules that every manifest keeps; what was measured of a tf.data.Dataset is none."""
     return () if subject.compared is not None else check_manifest(subject.manifest).violations
-
-
-def _over_budget(subject: Subject) -> tuple[Violation, ...]:
-    checks = subject.checks
-    return check_budget(
-        subject.manifest, bad_fraction=checks.bad_fraction, bad_fraction_per_class=checks.bad_fraction_per_class
-    ).violations
 
 
 def _rows(found: pl.DataFrame, *, stage: str) -> Iterator[Violation]:

@@ -47,12 +47,11 @@ from nhwc.flows.shards import (
     make_shard,
     plan_chunks,
 )
-from nhwc.flows.subject import draft_subject, version_subject
+from nhwc.flows.subject import draft_subject
 from nhwc.pipelines.sources.folder import Folder
 from nhwc.pipelines.sources.labels import Labelling, label_entries, read_label_file
 from nhwc.pipelines.sources.protocol import Entry, Source
 from nhwc.pipelines.version import Version
-from nhwc.validators.budget import check_budget
 from nhwc.validators.errors import DataError, MachineError
 from nhwc.validators.manifest import check_manifest
 from nhwc.validators.verdict import Verdict
@@ -150,9 +149,9 @@ def _unchanged(recipe: Recipe, version: Version) -> Ingested:
     return Ingested(
         outcome="unchanged",
         version=version,
-        verdict=_budget(recipe, version.facts),
+        verdict=recipe.checks.budget(version.facts),
         manifest=version.facts,
-        findings=version_subject(version, name=recipe.dataset).findings,
+        findings=version.findings,
         made=0,
         place=version.folder,
     )
@@ -162,13 +161,6 @@ def _of_the_moment(manifest: pl.DataFrame) -> bool:
     """Whether another run may find something else though nothing changes."""
     codes = [str(code) for code in (*OF_THE_MOMENT, Code.UNREADABLE_FOLDER)]
     return bool(manifest["code"].is_in(codes).any())
-
-
-def _budget(recipe: Recipe, manifest: pl.DataFrame) -> Verdict:
-    checks = recipe.checks
-    return check_budget(
-        manifest, bad_fraction=checks.bad_fraction, bad_fraction_per_class=checks.bad_fraction_per_class
-    )
 
 
 def draft_of(recipe: Recipe, *, step: Step = run_now, progress: Progress = no_progress) -> Draft:
@@ -258,7 +250,7 @@ def _advance(progress: Progress, name: str, total: int, more: int) -> None:
 def _judge_and_publish(draft: Draft, before: Version | None, made: int) -> Ingested:
     """Publish the draft if its budget allows and anything changed."""
     check_manifest(draft.manifest).require()
-    dataset, verdict = draft.recipe.dataset_path, _budget(draft.recipe, draft.manifest)
+    dataset, verdict = draft.recipe.dataset_path, draft.recipe.checks.budget(draft.manifest)
     ingested = partial(Ingested, verdict=verdict, manifest=draft.manifest, findings=draft.findings, made=made)
     if not verdict.passed:
         _write_report(draft, dataset / REFUSED_REPORT, ["nhwc gate RECIPE"])

@@ -10,6 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
+import polars as pl
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
@@ -17,9 +18,11 @@ from pydantic_core import PydanticCustomError
 from nhwc.flows.printable import printable
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.validators.balance import BalanceThresholds
+from nhwc.validators.budget import check_budget
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.quality_rules import QualityThresholds
 from nhwc.validators.rules import Level
+from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -121,6 +124,12 @@ class CheckRecipe(_Part):
     balance: BalanceThresholds = BalanceThresholds()
     contract: PathText | None = None
     file: PathText | None = None
+
+    def budget(self, manifest: pl.DataFrame) -> Verdict:
+        """Whether no more of a manifest is quarantined than may be."""
+        return check_budget(
+            manifest, bad_fraction=self.bad_fraction, bad_fraction_per_class=self.bad_fraction_per_class
+        )
 
 
 class PublishRecipe(_Part):

@@ -30,13 +30,11 @@ from nhwc.pipelines.store import (
     shard_name,
 )
 from nhwc.validators.manifest import frame
+from nhwc.validators.quality import channel_moments
 from nhwc.validators.violation import Code, Violation
 
 OF_THE_MOMENT = frozenset({Code.CHANGED, Code.UNREADABLE_FILE, Code.OUT_OF_MEMORY})
 """What the next run may find otherwise though the bytes are the same: never taken over from a run before."""
-
-_EXACT_ROWS = 256
-"""So many squares of 8 bits have a sum below 2^24, up to which float32 holds every whole number."""
 
 HASHED_AT_ONCE = 32
 """Files that a thread hashes before it is given more: to hand over one takes longer than to hash a small one."""
@@ -246,27 +244,12 @@ def violation_row(*violations: Violation) -> dict[str, Any]:
 
 def _pixel_facts(pixels: Array) -> dict[str, Any]:
     """Hash, and mean and standard deviation of each channel in float64, of one stored image."""
-    mean, std = _moments(pixels)
+    mean, std = channel_moments(pixels)
     return {
         "pixel_hash": hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest(),
         "channel_mean": mean.tolist(),
         "channel_std": std.tolist(),
     }
-
-
-def _moments(pixels: Array) -> tuple[Array, Array]:
-    """Mean and standard deviation of each channel of [rows, cols, channels]: float64 [channels]."""
-    if pixels.dtype != np.uint8:
-        return pixels.mean(axis=(0, 1), dtype=np.float64), pixels.std(axis=(0, 1), dtype=np.float64)
-    rows, cols, channels = pixels.shape
-    sums, squares = np.zeros(cols * channels), np.zeros(cols * channels)
-    for start in range(0, rows, _EXACT_ROWS):
-        band = pixels[start : start + _EXACT_ROWS].reshape(-1, cols * channels).astype(np.float32)
-        sums += np.add.reduce(band, axis=0)
-        squares += np.einsum("ij,ij->j", band, band)
-    count = rows * cols
-    total, of_squares = (column.reshape(-1, channels).sum(axis=0) for column in (sums, squares))
-    return total / count, np.sqrt(np.maximum(of_squares * count - total * total, 0)) / count
 
 
 def _write_arrow(batch: pa.RecordBatch, path: Path) -> None:

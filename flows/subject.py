@@ -17,7 +17,7 @@ from nhwc.pipelines.cast import ChannelStatistics
 from nhwc.pipelines.store import Images, Shard, open_shard
 from nhwc.pipelines.version import Version
 from nhwc.validators.contract import TensorContract
-from nhwc.validators.violation import Code, Violation
+from nhwc.validators.violation import Violation
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -76,10 +76,7 @@ def version_subject(version: Version, *, name: str, source: Path | None = None) 
         contract=version.contract,
         classes=version.classes,
         checks=recorded_checks(version.recipe_text),
-        findings=tuple(
-            Violation(**finding | {"code": Code(finding["code"])})  # type: ignore[call-arg]  # by value
-            for finding in version.statistics["findings"]
-        ),
+        findings=version.findings,
         channels=ChannelStatistics.of_splits(version.statistics["channels"]),
         pictures=partial(_pictures, version.open_shard),
         source=source,

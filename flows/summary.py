@@ -10,6 +10,7 @@ import polars as pl
 from nhwc.flows.ingest import Ingested
 from nhwc.flows.printable import markdown_cell, printable
 from nhwc.flows.publish import REFUSED_REPORT, REPORT
+from nhwc.validators.manifest import status_counts
 from nhwc.validators.violation import Code
 
 _MEANINGS = {str(code): code.meaning for code in Code}
@@ -24,11 +25,6 @@ def one_line(ingested: Ingested) -> str:
     said = ", ".join(f"{count:,} {status}" for status, count in counts.items())
     where = f"version {ingested.version.number}" if ingested.version else "nothing published"
     return f"{ingested.outcome}: {where}; {ingested.manifest.height:,} discovered = {said}"
-
-
-def status_counts(manifest: pl.DataFrame) -> dict[str, int]:
-    """How many rows are kept, quarantined and skipped, zeros included."""
-    return {status: int((manifest["status"] == status).sum()) for status in ("kept", "quarantined", "skipped")}
 
 
 def text(ingested: Ingested, dataset: str) -> str:

@@ -17,7 +17,7 @@ from nhwc.validators.contract import Axis, TensorContract
 from nhwc.validators.duplicates import find_clusters, perceptual_hash
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.manifest import COLUMNS
-from nhwc.validators.quality import measure
+from nhwc.validators.quality import channel_moments, measure
 from nhwc.validators.spec import check_spec
 from nhwc.validators.violation import Code, Violation
 
@@ -25,7 +25,7 @@ Array = np.ndarray[Any, Any]
 
 STAGE = "dataset"
 
-_UNKNOWN = ("format", "bytes", "bit_depth", "mode", "alpha", "frames", "decoder", "shard", "row", "perceptual_hash")
+_UNKNOWN = ("format", "bytes", "bit_depth", "mode", "alpha", "frames", "decoder", "shard", "row")
 """Columns of a manifest that speak of files and shards."""
 
 
@@ -168,10 +168,10 @@ class _Reading:
         pixels = self._eight_bit(image)
         if pixels is None:
             return facts
-        planes = [pixels[..., channel] for channel in range(channels)]
+        mean, std = channel_moments(pixels)
         return facts | {
-            "channel_mean": [float(plane.mean(dtype=np.float64)) for plane in planes],
-            "channel_std": [float(plane.std(dtype=np.float64)) for plane in planes],
+            "channel_mean": mean.tolist(),
+            "channel_std": std.tolist(),
             **asdict(measure(pixels)),
             "perceptual_hash": perceptual_hash(pixels),
         }
@@ -195,7 +195,7 @@ class _Reading:
 
     def elements(self) -> Elements:
         """What all of it came to."""
-        columns = {name: kind for name, kind in COLUMNS.items() if name not in _UNKNOWN or name == "perceptual_hash"}
+        columns = {name: kind for name, kind in COLUMNS.items() if name not in _UNKNOWN}
         manifest = pl.DataFrame([{name: row.get(name) for name in columns} for row in self.rows], schema=columns)
         classes = self.classes or tuple(sorted(manifest["label"].drop_nulls().unique(), key=_by_number))
         ids = {name: number for number, name in enumerate(classes)}

@@ -130,6 +130,14 @@ class Version:
         plain: dict[str, Any] = self._read("statistics.json", lambda path: json.loads(_text(path)))
         return plain
 
+    @property
+    def findings(self) -> tuple[Violation, ...]:
+        """What ingest found of the classes, the frozen contract and the user's own rules."""
+        return tuple(
+            Violation(**finding | {"code": Code(finding["code"])})  # type: ignore[call-arg]  # by value
+            for finding in self.statistics["findings"]
+        )
+
     @cached_property
     def recipe_text(self) -> str:
         """The recipe that it was made with, as YAML."""

@@ -114,6 +114,11 @@ def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(full, schema=dict(COLUMNS), orient="row").sort("path", "sample_id")
 
 
+def status_counts(manifest: pl.DataFrame) -> dict[str, int]:
+    """How many rows are kept, quarantined and skipped, zeros included."""
+    return {status: int((manifest["status"] == status).sum()) for status in STATUSES}
+
+
 def check_manifest(manifest: pl.DataFrame) -> Verdict:
     """Every rule that the manifest breaks, all at once, as violations at the stage `publish`.
 

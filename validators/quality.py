@@ -29,6 +29,9 @@ _THUMBNAIL = 64
 _SAMPLES = 8_000
 """So many pixels, at most, give percentiles and histograms: p99 then has 80 above it."""
 
+_EXACT_ROWS = 256
+"""So many squares of 8 bits have a sum below 2^24, up to which float32 holds every whole number."""
+
 _PERIOD = 16
 """Pixels after which what a JPEG decoder fills in repeats itself: blocks of 8, with halved chroma 16."""
 
@@ -292,3 +295,18 @@ def _repeats(lines: Array) -> Array:
     """Whether each line [planes, lines, pixels] is exactly itself 16 pixels on; a short one: whether constant."""
     shift = _PERIOD if lines.shape[2] >= 3 * _PERIOD else 1
     return np.asarray((lines[:, :, shift:] == lines[:, :, :-shift]).all(axis=(0, 2)))
+
+
+def channel_moments(pixels: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of each channel of pixels of any dtype [rows, cols, channels]: float64 [channels]."""
+    if pixels.dtype != np.uint8:
+        return pixels.mean(axis=(0, 1), dtype=np.float64), pixels.std(axis=(0, 1), dtype=np.float64)
+    rows, cols, channels = pixels.shape
+    sums, squares = np.zeros(cols * channels), np.zeros(cols * channels)
+    for start in range(0, rows, _EXACT_ROWS):
+        band = pixels[start : start + _EXACT_ROWS].reshape(-1, cols * channels).astype(np.float32)
+        sums += np.add.reduce(band, axis=0)
+        squares += np.einsum("ij,ij->j", band, band)
+    count = rows * cols
+    total, of_squares = (column.reshape(-1, channels).sum(axis=0) for column in (sums, squares))
+    return total / count, np.sqrt(np.maximum(of_squares * count - total * total, 0)) / count

@@ -31,7 +31,7 @@ from nhwc.flows.report.groups import (
 from nhwc.flows.report.plots import plots
 from nhwc.flows.report.thumbnails import thumbnails
 from nhwc.flows.subject import Subject
-from nhwc.validators.manifest import STATUSES
+from nhwc.validators.manifest import status_counts
 from nhwc.validators.verdict import Verdict
 
 SAMPLES, SAMPLES_A_CLASS = 60, 3
@@ -55,11 +55,10 @@ def report_html(
     findings, left_out = finding_groups(subject, verdict), left_out_groups(subject)
     samples = some_of_each_class(kept, each=SAMPLES_A_CLASS, most=SAMPLES)
     shown = [*samples, *(entry for group in (*findings, *left_out) for entry in group.gallery)]
-    statuses = subject.manifest["status"]
     return _rendered(
         subject=subject,
         verdict=verdict,
-        counts={status: int((statuses == status).sum()) for status in STATUSES},
+        counts=status_counts(subject.manifest),
         reasons=reasons(verdict, findings),
         of_the_dataset=list(of_the_dataset(verdict)),
         findings=findings,

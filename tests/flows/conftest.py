@@ -1,7 +1,7 @@
 """Small sources made by code, and recipes for them."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +64,12 @@ def tree_hash(folder: Path) -> dict[str, str]:
 def tree() -> Callable[[Path], dict[str, str]]:
     """Every file of a folder with its hash."""
     return tree_hash
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    """A Prefect server of the tests' own."""
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415  seconds, which only these tests pay
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield

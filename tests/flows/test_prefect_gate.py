@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.testing.utilities import prefect_test_harness
 
 import nhwc
 from nhwc.flows.prefect_gate import gate_flow, gate_task
@@ -18,13 +17,6 @@ from nhwc.flows.recipe import Recipe
 from nhwc.flows.summary import artifact_key
 
 Make = Callable[..., Recipe]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[None]:
-    """A Prefect server of the test's own."""
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 @pytest.fixture

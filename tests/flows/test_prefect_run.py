@@ -1,13 +1,12 @@
 """The same work as a Prefect flow: the same tree, few tasks, an artifact, and no traceback for bad data."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.testing.utilities import prefect_test_harness
 
 import nhwc
 from nhwc.flows.prefect_run import ingest_flow, ingest_with_prefect
@@ -15,13 +14,6 @@ from nhwc.flows.recipe import Recipe
 from nhwc.flows.summary import artifact_key
 
 Make = Callable[..., Recipe]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[None]:
-    """A Prefect server of the test's own."""
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 def asked(question: Callable[[Any], Any]) -> Any:
