@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from nhwc.pipelines.store import ALIGNMENT
 
-ALIGNMENT = 64
-"""Bytes. TensorFlow takes a NumPy array that begins at a multiple of this as it is, and copies any other."""
+Array = np.ndarray[Any, Any]
 
 
 class Memory:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from nhwc.pipelines.image_recipe import Method, ResizeRecipe
+from nhwc.pipelines.resample import Box, interpolate, resample
 from nhwc.pipelines.stage import Array
 
 _KERNELS: Mapping[Method, Image.Resampling] = {
@@ -23,9 +24,6 @@ _TENSORFLOW_KERNELS: Mapping[Method, str] = {"bilinear": "bilinear", "bicubic": 
 
 _LARGE = 3 << 24
 """Values of an RGB image from which on memory matters more than speed."""
-
-_Box = tuple[int, int, int, int]
-"""left, top, right, bottom: Pillow's order, cols before rows."""
 
 
 def resize(array: Array, *, rows: int, cols: int, resize: ResizeRecipe, dtype: str) -> Array:
@@ -65,7 +63,7 @@ def _fitted(height: int, width: int, rows: int, cols: int) -> tuple[int, int]:
     return max(1, round(height * cols / width)), cols
 
 
-def _middle(height: int, width: int, rows: int, cols: int) -> _Box:
+def _middle(height: int, width: int, rows: int, cols: int) -> Box:
     """The middle of the image that has the target's aspect, as keras' keep_aspect_ratio takes it."""
     crop_rows = max(1, min(height, width * rows // cols))
     crop_cols = max(1, min(width, height * cols // rows))
@@ -77,7 +75,7 @@ def _middle(height: int, width: int, rows: int, cols: int) -> _Box:
 class _Sampling:
     """A box of the image, sampled at rows and cols."""
 
-    box: _Box
+    box: Box
     rows: int
     cols: int
     resize: ResizeRecipe
@@ -85,6 +83,11 @@ class _Sampling:
     @property
     def by_tensorflow(self) -> bool:
         return self.resize.method in _TENSORFLOW_KERNELS and not self.resize.antialiased
+
+    def inner(self, array: Array) -> Array:
+        """What lies in the box."""
+        left, top, right, bottom = self.box
+        return array[top:bottom, left:right]
 
     def image(self, image: Image.Image) -> Array:
         """An 8-bit or float image by Pillow. The kernel sees what lies around the box, as it does in keras."""
@@ -96,20 +99,23 @@ class _Sampling:
 
     def pixels(self, array: Array) -> Array:
         """All channels at once by TensorFlow, as float32."""
-        left, top, right, bottom = self.box
-        inner, method = array[top:bottom, left:right], _TENSORFLOW_KERNELS[self.resize.method]
+        inner, method = self.inner(array), _TENSORFLOW_KERNELS[self.resize.method]
         return np.asarray(tf.image.resize(inner, (self.rows, self.cols), method=method, antialias=False))
 
 
 def _sampled(array: Array, sampling: _Sampling, dtype: str) -> Array:
-    channels = array.shape[2]
+    channels, method = array.shape[2], sampling.resize.method
+    if array.dtype == np.uint8 and method == "bilinear" and sampling.by_tensorflow and channels != 4:
+        return interpolate(sampling.inner(array), rows=sampling.rows, cols=sampling.cols, dtype=dtype)
     if array.dtype == np.uint8 and dtype == "uint8" and not sampling.by_tensorflow:
+        if method != "nearest" and channels != 4:
+            return resample(array, box=sampling.box, rows=sampling.rows, cols=sampling.cols, method=method)
         if channels == 4 or (channels == 3 and array.size < _LARGE):
             return sampling.image(Image.fromarray(array))
         # the same values: Pillow's RGB takes 4 bytes a pixel, a plane by itself takes one
         images = (Image.fromarray(np.ascontiguousarray(array[..., channel])) for channel in range(channels))
         return np.stack([sampling.image(image) for image in images], axis=-1)
-    if channels == 4 and sampling.resize.method != "nearest":
+    if channels == 4 and method != "nearest":
         planes = _weighted_planes(array, sampling)
     elif sampling.by_tensorflow:
         return _within_range(sampling.pixels(array), dtype)
