@@ -85,10 +85,11 @@ def interpolate(pixels: Array, *, rows: int, cols: int, dtype: str) -> Array:
 
     Returns: dtype [rows, cols, channels].
     """
-    sampled = np.empty((rows, cols, pixels.shape[2]), dtype)
-    down, across = _neighbours(pixels.shape[0], rows), _neighbours(pixels.shape[1], cols)
-    _interpolate(np.ascontiguousarray(pixels), down, across, sampled, dtype == "uint8")
-    return sampled
+    height, width, channels = pixels.shape
+    sampled, lines = np.empty((rows, cols * channels), dtype), np.ascontiguousarray(pixels).reshape(height, -1)
+    down, across = _neighbours(height, rows, 1), _neighbours(width, cols, channels)
+    _interpolate(lines, down, across, sampled, dtype == "uint8")
+    return sampled.reshape(rows, cols, channels)
 
 
 @compiled
@@ -144,11 +145,6 @@ def _taps(size: int, first: int, last: int, out: int, kernel: int, support: floa
 
 
 @compiled
-def _clipped(total: Any) -> Any:
-    return min(max(total >> _BITS, 0), 255)
-
-
-@compiled
 def _across(lines: Array, starts: Array, weights: Array, into: Array) -> None:
     """Along each line [lines, cols, channels], channel by channel."""
     for row in range(len(lines)):
@@ -158,7 +154,7 @@ def _across(lines: Array, starts: Array, weights: Array, into: Array) -> None:
                 total = np.int32(_HALF)
                 for tap in range(np.uint64(weights.shape[1])):
                     total += np.int32(line[starts[col] + tap]) * weights[col, tap]
-                into[row, col, channel] = _clipped(total)
+                into[row, col, channel] = min(max(total >> _BITS, 0), 255)
 
 
 @compiled
@@ -183,9 +179,7 @@ def _across_colour(lines: Array, starts: Array, weights: Array, into: Array) -> 
                 beyond += np.int32(values[at + three]) * weight
             at = four * col
             totals[at], totals[at + one], totals[at + two], totals[at + three] = red, green, blue, beyond
-        sampled = into[row].reshape(-1)
-        for at in range(len(totals)):
-            sampled[at] = _clipped(totals[at])
+        _round(totals, into[row].reshape(-1))
 
 
 @compiled
@@ -197,43 +191,66 @@ def _down(lines: Array, starts: Array, weights: Array, into: Array) -> None:
     for row in range(len(into)):
         totals[:] = _HALF
         for tap in range(weights.shape[1]):
-            line, weight = flat[starts[row] + np.uint64(tap)], weights[row, tap]
-            for place in range(width):
-                totals[place] += np.int32(line[place]) * weight
-        for place in range(width):
-            rounded[place] = _clipped(totals[place])
+            _add(flat[starts[row] + np.uint64(tap)], weights[row, tap], totals)
+        _round(totals, rounded)
         for col in range(np.uint64(into.shape[1])):
             for channel in range(np.uint64(into.shape[2])):
                 into[row, col, channel] = pixels[col, channel]
 
 
 @compiled
-def _neighbours(size: int, out: int) -> tuple[Array, Array, Array]:
-    """The two pixels around each output's centre, uint64 [out] each, and how far towards the second, float32 [out]."""
-    lower, upper, share = np.empty(out, np.uint64), np.empty(out, np.uint64), np.empty(out, np.float32)
-    scale = np.float32(size) / np.float32(out)
-    for place in range(out):
-        centre = (np.float32(place) + np.float32(0.5)) * scale - np.float32(0.5)
+def _add(line: Array, weight: Any, totals: Array) -> None:
+    for place in range(len(totals)):
+        totals[place] += np.int32(line[place]) * weight
+
+
+@compiled
+def _round(totals: Array, into: Array) -> None:
+    for place in range(len(totals)):
+        into[place] = min(max(totals[place] >> _BITS, 0), 255)
+
+
+@compiled
+def _neighbours(size: int, out: int, channels: int) -> tuple[Array, Array, Array]:
+    """Of each of [out, channels] values the places of the two around its centre, and how far it is towards the second.
+
+    Returns: uint64, uint64 and float32 [out * channels], the places among [size * channels] values.
+    """
+    lower, upper = np.empty(out * channels, np.uint64), np.empty(out * channels, np.uint64)
+    share, scale = np.empty(out * channels, np.float32), np.float32(size) / np.float32(out)
+    for pixel in range(out):
+        centre = (np.float32(pixel) + np.float32(0.5)) * scale - np.float32(0.5)
         whole = np.floor(centre)
-        lower[place] = max(0, int(whole))
-        upper[place] = min(size - 1, int(np.ceil(centre)))
-        share[place] = centre - whole
+        for channel in range(channels):
+            place = pixel * channels + channel
+            lower[place] = max(0, int(whole)) * channels + channel
+            upper[place] = min(size - 1, int(np.ceil(centre))) * channels + channel
+            share[place] = centre - whole
     return lower, upper, share
 
 
 @compiled
 def _interpolate(
-    pixels: Array, down: tuple[Array, Array, Array], across: tuple[Array, Array, Array], into: Array, rounded: bool
+    lines: Array, down: tuple[Array, Array, Array], across: tuple[Array, Array, Array], into: Array, rounded: bool
 ) -> None:
-    """Between four pixels of [rows, cols, channels]."""
-    channels = pixels.shape[2]
+    """Between four values of lines [rows, values]: across two lines, and then between these."""
+    line = np.empty(lines.shape[1], np.float32)
+    above, below = np.empty(into.shape[1], np.float32), np.empty(into.shape[1], np.float32)
+    left, right, share = across
     for row in range(len(into)):
-        upper, lower, fall = pixels[down[0][row]], pixels[down[1][row]], down[2][row]
-        for col in range(into.shape[1]):
-            left, right, share = across[0][col], across[1][col], across[2][col]
-            for channel in range(np.uint64(channels)):
-                above, below = np.float32(upper[left, channel]), np.float32(lower[left, channel])
-                above += (np.float32(upper[right, channel]) - above) * share
-                below += (np.float32(lower[right, channel]) - below) * share
-                value = above + (below - above) * fall
-                into[row, np.uint64(col), channel] = np.rint(value) if rounded else value
+        for number, between in ((down[0][row], above), (down[1][row], below)):
+            _between(lines[number], line, left, right, share, between)
+        fall = down[2][row]
+        for place in range(len(above)):
+            value = above[place] + (below[place] - above[place]) * fall
+            into[row, place] = np.rint(value) if rounded else value
+
+
+@compiled
+def _between(values: Array, line: Array, left: Array, right: Array, share: Array, into: Array) -> None:
+    """Between pairs of values, by way of a line of float32."""
+    for place in range(len(line)):
+        line[place] = values[place]
+    for place in range(np.uint64(len(left))):
+        value = line[left[place]]
+        into[place] = value + (line[right[place]] - value) * share[place]
