@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from nhwc.validators import duplicates
+from nhwc.validators.perceptual import dct, frequencies
 
 POOL, LAYOUTS, AT_ONCE = 4000, 8, 20_000
 
@@ -26,9 +27,9 @@ def pool(rng: np.random.Generator, count: int) -> np.ndarray:
     fall = 1 / (1 + np.add.outer(np.arange(40), np.arange(40)))
     made = np.empty((count, 2, 10, 256), np.float32)
     for number in range(count):
-        grid = duplicates._dct(40, 40).T @ (rng.standard_normal((40, 40)) * fall) @ duplicates._dct(40, 40)
+        grid = dct(40, 40).T @ (rng.standard_normal((40, 40)) * fall) @ dct(40, 40)
         for side, seen in enumerate((grid, grid[:, ::-1])):
-            made[number, side] = duplicates._frequencies(seen.astype(np.float32))
+            made[number, side] = frequencies(seen.astype(np.float32))
     return made
 
 

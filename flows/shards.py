@@ -30,7 +30,7 @@ from nhwc.pipelines.store import (
     shard_name,
 )
 from nhwc.validators.manifest import frame
-from nhwc.validators.quality import channel_moments
+from nhwc.validators.moments import channel_moments
 from nhwc.validators.violation import Code, Violation
 
 OF_THE_MOMENT = frozenset({Code.CHANGED, Code.UNREADABLE_FILE, Code.OUT_OF_MEMORY})

@@ -14,10 +14,12 @@ import tensorflow as tf
 
 from nhwc.validators.array import check_array
 from nhwc.validators.contract import Axis, TensorContract
-from nhwc.validators.duplicates import find_clusters, perceptual_hash
+from nhwc.validators.duplicates import find_clusters
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.manifest import COLUMNS
-from nhwc.validators.quality import channel_moments, measure
+from nhwc.validators.measure import measure
+from nhwc.validators.moments import channel_moments
+from nhwc.validators.perceptual import perceptual_hash
 from nhwc.validators.spec import check_spec
 from nhwc.validators.violation import Code, Violation
 

@@ -17,9 +17,10 @@ from nhwc.pipelines.probe import HeaderFacts, admit, notes, probe
 from nhwc.pipelines.resize import resize
 from nhwc.pipelines.stage import Array, Stage, run_stages
 from nhwc.validators.contract import image_contract
-from nhwc.validators.duplicates import perceptual_hash
 from nhwc.validators.errors import DataError, MachineError, RecipeError, SampleRefused
-from nhwc.validators.quality import QualityFigures, measure
+from nhwc.validators.measure import measure
+from nhwc.validators.perceptual import perceptual_hash
+from nhwc.validators.quality import QualityFigures
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
 

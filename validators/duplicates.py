@@ -12,8 +12,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +19,6 @@ import polars as pl
 
 from nhwc.validators.violation import Code
 
-Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 Words = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
@@ -37,98 +34,17 @@ all that were encoded again, resized, mirrored or brightened in at most 22."""
 MOST_CHAINED = 64
 """More different pictures than this are not joined through one another at the full radius."""
 
-_CELLS = 40  # of the grid, along rows and along cols; two of them are the 5 % that a crop lacks
-_CROP = 38
-_FREQUENCIES = 16
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-_WEIGHTS = {
-    channels: np.array(weights, np.float32)
-    for channels, weights in {1: (1,), 2: (1, 0), 3: _LUMA, 4: (*_LUMA, 0)}.items()
-}
+FREQUENCIES = 16
+"""Of the picture's DCT, along rows and along cols."""
 
-_LEAST_AMPLITUDE = 2.0  # 0.05 gray levels in the mean over the picture: below, a frequency is noise
-_LEAST_FREQUENCIES = 96  # fewer above it, and the picture has too little structure to be told from another
+_ALONG_ROWS, _ALONG_COLS = np.divmod(np.arange(FREQUENCIES**2), FREQUENCIES)
+ORDER: Indices = np.argsort(
+    np.where(_ALONG_ROWS + _ALONG_COLS == 0, 99, _ALONG_ROWS + _ALONG_COLS), kind="stable"
+)  # fmt: skip
+"""Of a hash's bits: the lowest frequencies first; last the mean, whose sign never differs."""
 
-
-def perceptual_hash(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> bytes | None:
-    """The perceptual hash of a picture, HASH_BYTES long, or None where it has too little to be told by.
-
-    That is where it is blank, or varies in 96 of its 255 lowest frequencies or fewer, as a gradient does; and where it
-    has less than 32 rows or cols, two to each frequency (Nyquist): of the 28 x 28 silhouettes of Fashion-MNIST, 4 in
-    100 would be taken for a crop of another.
-
-    Args:
-        pixels: [rows, cols, channels], upright, uint8 in [0, 255] or uint16 in [0, 65535]; 1 channel is gray, 2 gray
-            and alpha, 3 RGB, 4 RGB and alpha. What is transparent is seen on white.
-
-    Raises ValueError for another rank, number of channels or dtype, and for a picture without pixels.
-    """
-    shaped = pixels.ndim == 3 and 0 not in pixels.shape and pixels.shape[2] <= 4
-    if not shaped or pixels.dtype not in (np.uint8, np.uint16):
-        raise ValueError(
-            "perceptual_hash needs uint8 or uint16 pixels [rows, cols, channels] with 1 to 4 channels. "
-            f"Received: {pixels.dtype}{list(pixels.shape)}"
-        )
-    if min(pixels.shape[:2]) < 2 * _FREQUENCIES:
-        return None
-    frequencies = _frequencies(_luma_grid(pixels))
-    if np.count_nonzero(np.abs(frequencies[0]) >= _LEAST_AMPLITUDE) <= _LEAST_FREQUENCIES:
-        return None
-    return np.packbits(frequencies > 0, axis=1).tobytes()
-
-
-def _frequencies(grid: Floats) -> Floats:
-    """The DCT of a grid [40, 40], lowest first, mean last, of the whole and of its nine crops: [10, 256]."""
-    along: Floats = np.matmul(np.matmul(_BASIS, grid), _BASIS.T)
-    blocks = along.reshape(4, _FREQUENCIES, 4, _FREQUENCIES).swapaxes(1, 2)
-    crops = blocks[1:, 1:].reshape(9, _FREQUENCIES, _FREQUENCIES)
-    return np.concatenate([blocks[:1, 0], crops]).reshape(10, -1)[:, _ORDER]
-
-
-def _luma_grid(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> Floats:
-    """Mean luma in [0, 255] of each cell [40, 40], from 6 or 12 evenly spaced samples along each side of a cell."""
-    per_row, per_col = (6 if size < 1000 else 12 for size in pixels.shape[:2])
-    rows, cols = _samples(pixels.shape[0], per_row), _samples(pixels.shape[1], per_col)
-    # the rows that are summed lie one after another: summed so, they are several times faster than along a new axis
-    samples: npt.NDArray[Any] = pixels.take(rows.reshape(-1, per_row).T.ravel(), axis=0)
-    channels, most = pixels.shape[2], np.float32(np.iinfo(pixels.dtype).max)
-    if channels % 2 == 0:  # on white, pixel by pixel
-        samples = samples.take(cols, axis=1).astype(np.float32)
-        samples = (most + (np.matmul(samples, _WEIGHTS[channels]) - most) * (samples[..., -1] / most))[..., None]
-        cols, channels = np.arange(cols.size), 1
-    exact = np.uint16 if samples.dtype == np.uint8 else np.uint32 if samples.dtype == np.uint16 else np.float32
-    bands = np.add.reduce(samples.reshape(per_row, _CELLS, -1), axis=0, dtype=exact).reshape(_CELLS, -1, channels)
-    luma = np.matmul(bands.astype(np.float32), _WEIGHTS[channels]).take(cols.reshape(-1, per_col).T.ravel(), axis=1)
-    cells: Floats = np.add.reduce(luma.reshape(_CELLS, per_col, _CELLS), axis=1)
-    return cells * np.float32(255 / (most * per_row * per_col))
-
-
-@lru_cache(maxsize=512)
-def _samples(size: int, per_cell: int) -> Indices:
-    """Evenly spaced places along an axis of that size, so many for each cell."""
-    return ((np.arange(_CELLS * per_cell) + 0.5) * size / (_CELLS * per_cell)).astype(np.int64)
-
-
-def _dct(size: int, frequencies: int = _FREQUENCIES) -> Floats:
-    """The lowest frequencies of the orthonormal DCT-II of so many cells: [frequencies, size]."""
-    angles = np.pi * (np.arange(size) + 0.5) * np.arange(frequencies)[:, None] / size
-    basis: npt.NDArray[np.float64] = np.cos(angles) * np.sqrt(2 / size)
-    basis[0] /= np.sqrt(2)
-    return basis.astype(np.float32)
-
-
-def _basis() -> Floats:
-    """The DCT of the whole and of the crops that begin at cell 0, 1 and 2: [4 * frequencies, cells]."""
-    crops = [np.pad(_dct(_CROP), ((0, 0), (start, _CELLS - _CROP - start))) for start in range(3)]
-    return np.concatenate([_dct(_CELLS), *crops])
-
-
-_BASIS = _basis()
-_ALONG_ROWS, _ALONG_COLS = np.divmod(np.arange(_FREQUENCIES**2), _FREQUENCIES)
-# the lowest first; last the mean, whose sign never differs
-_ORDER = np.argsort(np.where(_ALONG_ROWS + _ALONG_COLS == 0, 99, _ALONG_ROWS + _ALONG_COLS), kind="stable")
 # odd frequencies along cols change their sign in a mirrored picture
-_MIRROR: Words = np.packbits(_ALONG_COLS[_ORDER] % 2 == 1).view("<u8").astype(np.uint64)
+_MIRROR: Words = np.packbits(_ALONG_COLS[ORDER] % 2 == 1).view("<u8").astype(np.uint64)
 
 
 def find_clusters(samples: pl.DataFrame, *, radius: int = RADIUS) -> pl.Series:

@@ -15,8 +15,8 @@ from nhwc.validators.duplicates import (
     duplicate_findings,
     find_clusters,
     near_pairs,
-    perceptual_hash,
 )
+from nhwc.validators.perceptual import perceptual_hash
 
 
 def picture(seed: int, rows: int = 90, cols: int = 120, channels: int = 3) -> np.ndarray:
@@ -126,6 +126,14 @@ def test_any_size_from_32_on_is_hashed(shape):
 def test_a_smaller_picture_has_no_hash(shape):
     """Too few pixels for the frequencies."""
     assert perceptual_hash(np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)) is None
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_how_a_picture_lies_in_memory_changes_no_bit(channels):
+    """A view is hashed as its copy."""
+    pixels = np.random.default_rng(2).integers(0, 256, (80, 90, channels), dtype=np.uint8)
+    for view in (pixels.swapaxes(0, 1), pixels[::-1, ::2]):
+        assert perceptual_hash(view.copy()) == perceptual_hash(view)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from PIL import Image, ImageOps
 
 from nhwc.pipelines.decode import Encoded, decode
 from nhwc.pipelines.probe import probe
-from nhwc.validators.duplicates import duplicate_findings, find_clusters, perceptual_hash
+from nhwc.validators.duplicates import duplicate_findings, find_clusters
 from nhwc.validators.errors import SampleRefused
+from nhwc.validators.perceptual import perceptual_hash
 from nhwc.validators.splits import assign_splits
 
 Photograph = Image.Image

@@ -1,5 +1,6 @@
 """Figures are those of images that can be worked out by hand, faults that are put in are found, sound sets pass."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageFilter
 
-from nhwc.validators.quality import FIGURE_COLUMNS, QualityFigures, measure
+from nhwc.validators.measure import measure
+from nhwc.validators.quality import FIGURE_COLUMNS, QualityFigures
 from nhwc.validators.quality_rules import QUALITY_CODES, QualityThresholds, judge_quality, unmeasured
 
 ROWS, COLS = 300, 240
@@ -152,6 +154,24 @@ def test_how_an_image_is_stored_changes_no_figure(seed, rows, cols):
     deep = asdict(measure(gray.astype(np.uint16) * 257))
     apart = {"depth_used", "spread"}
     assert {k: plain[k] for k in plain.keys() - apart} == {k: deep[k] for k in deep.keys() - apart}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_how_an_image_lies_in_memory_changes_no_figure(dtype):
+    """A turned view, a strided one and one that cannot be written are measured as their copies."""
+    pixels = photograph(3).astype(dtype)
+    locked = pixels.copy()
+    locked.flags.writeable = False
+    for view in (pixels.swapaxes(0, 1), pixels[::-1, ::2], pixels[..., ::-1], locked):
+        assert measure(view.copy()) == measure(view)
+
+
+def test_threads_that_measure_at_once_agree():
+    """From the first call on, which compiles."""
+    images = [photograph(seed) for seed in range(4)] * 4
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(measure, images))
+    assert [measure(pixels) for pixels in images] == found
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(300, 240), (64, 64), (50, 30), (192, 100), (2, 2), (60, 190)])

@@ -10,7 +10,8 @@ import pytest
 from nhwc.pipelines.decode import Encoded, decode
 from nhwc.pipelines.probe import probe
 from nhwc.validators.errors import SampleRefused
-from nhwc.validators.quality import FIGURE_COLUMNS, measure
+from nhwc.validators.measure import measure
+from nhwc.validators.quality import FIGURE_COLUMNS
 from nhwc.validators.quality_rules import QualityThresholds, judge_quality
 
 REFUSING = {"blank", "half_blank", "tiny"}
