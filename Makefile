@@ -2,20 +2,32 @@
 PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/ready
+PEERS ?= benchmarks/.peers
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(READY)
 	$(VENV)/bin/nhwc demo
 
 test: $(READY) lint
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest --numprocesses auto --dist loadfile
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+# nhwc's speed beside its peers: one table, and docs/bench.png; BENCH=--quick tries it in minutes
+bench: $(READY) $(PEERS)/ready
+	$(VENV)/bin/python benchmarks/run.py --peers $(PEERS)/bin/python $(BENCH)
+
+# the peers' own environment; one that cannot be installed is left out by name
+$(PEERS)/ready: benchmarks/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --requirement $< || \
+	  sed 's/ *#.*//; /^$$/d' $< | xargs -n 1 sh -c '$(PEERS)/bin/pip install --quiet --disable-pip-version-check "$$0" || true'
+	touch $@
 
 # constraints.txt is the set of versions that was tried together
 $(READY): pyproject.toml constraints.txt

@@ -1,9 +1,9 @@
 """How fast `nhwc.load` gives batches, beside what a user would otherwise write, all by turns in one run.
 
-    python benchmarks/loading.py [--repeats 7] [--photos 3000] [--only L1,L5]
+    python benchmarks/loading.py [--quick] [--repeats 5] [--photos 3000] [--only L1,L5]
 
-With NHWC_CORPUS the photographs are those of its `clothing`, as often as needed; else smooth random ones. Every batch
-is copied once by its consumer, as to a device. Each line: images/s of both, and their ratio, the median of the rounds.
+Every batch is copied once by its consumer, as to a device. That copy of batches that lie ready is the physical limit:
+no loader's batches come faster to who reads them. Where files are decoded it is libjpeg-turbo alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, cycle, islice
+from itertools import chain
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -27,7 +27,10 @@ import polars as pl
 import pyarrow as pa
 import tensorflow as tf
 import yaml
-from paired import paired, ratio, ratio_of_best
+from contenders import bare
+from lines import Line, Say, asked_of, rounds, run
+from paired import paired, ratios
+from photographs import CLASSES, write_copies
 
 import nhwc
 from nhwc.flows.recipe import parse_recipe
@@ -36,37 +39,46 @@ from nhwc.pipelines.store import record_batch, samples_a_shard
 from nhwc.validators.contract import image_contract
 from nhwc.validators.manifest import COLUMNS
 
-BATCH, CLASSES = 128, 8
+BATCH = 128
 Batches = Iterable[tuple[tf.Tensor, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
-    """One promise: what it is, how much faster than which rival, and how to make the batches of both."""
+class Race:
+    """One demand: what it is, how much faster than which rival, and how to make the batches of both."""
 
+    demand: str
     name: str
     rival: str
     needed: float
     ours: Callable[[], Batches]
     theirs: Callable[[], Batches]
     images: int
+    limit: Callable[[], object]
+    limit_name: str = "the consumer's copy"
     epochs: tuple[int, int] = (1, 1)  # of ours and of theirs a round: so many that a round takes long enough
+    repeats: float = 1  # times as many rounds as others
 
 
-def photographs(folder: Path, count: int) -> None:
-    """Write that many JPEG files in CLASSES class folders."""
-    corpus = os.environ.get("NHWC_CORPUS")
-    if corpus:
-        contents = [path.read_bytes() for path in sorted(Path(corpus, "datasets", "clothing").rglob("*.jpg"))]
-    else:
-        rng = np.random.default_rng(7)
-        coarse = rng.integers(0, 256, (64, 25, 20, 3)).astype(np.float32)
-        smooth = tf.cast(tf.clip_by_value(tf.image.resize(coarse, (500, 400), "bicubic"), 0, 255), tf.uint8)
-        contents = [tf.io.encode_jpeg(image).numpy() for image in smooth]
-    for number, content in enumerate(islice(cycle(contents), count)):
-        path = folder / f"class_{number % CLASSES}" / f"{number:06d}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+def raced(race: Race, repeats: int) -> Line:
+    """The figure of one demand."""
+    makers = {"nhwc": race.ours, "peer": race.theirs}
+    epochs = dict(zip(makers, race.epochs, strict=True))
+    rivals: dict[str, Callable[[], object]] = {
+        name: partial(consume, make, epochs[name]) for name, make in makers.items()
+    }
+    took = paired(rivals | {"limit": race.limit}, max(2, round(repeats * race.repeats)))
+    seconds = {name: [one / epochs.get(name, 1) for one in times] for name, times in took.items()}
+    ours, theirs = (race.images / float(np.median(seconds[name])) for name in makers)
+    of_limit = np.median(ratios(seconds, "nhwc", "limit"))
+    return Line(
+        demand=race.demand,
+        name=race.name,
+        beside=race.rival,
+        needed=race.needed,
+        said=f"{ours:,.0f} beside {theirs:,.0f} images/s; {of_limit:.0%} of {race.limit_name}",
+        **rounds(ratios(seconds, "nhwc", "peer")),
+    )
 
 
 def from_directory(folder: Path) -> tf.data.Dataset:
@@ -133,7 +145,13 @@ def unguarded(dataset: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
         load_module.guard = kept
 
 
-def photograph_lines(photos: Path, version: Path, images: np.ndarray, labels: np.ndarray) -> list[Line]:
+def ready(images: np.ndarray) -> Callable[[], object]:
+    """The consumer's copy alone, of batches that lie ready."""
+    batches = [(images[start : start + BATCH],) for start in range(0, len(images), BATCH)]
+    return partial(consume, lambda: batches)
+
+
+def photograph_races(photos: Path, version: Path, images: np.ndarray, labels: np.ndarray) -> list[Race]:
     """L1 to L4: 224 x 224 x 3."""
     load = partial(nhwc.load, version, batch_size=BATCH)
     memory = tf.data.Dataset.from_tensor_slices((images, labels)).batch(BATCH)
@@ -145,32 +163,34 @@ def photograph_lines(photos: Path, version: Path, images: np.ndarray, labels: np
     keras_way = from_directory(photos)
     in_order, shuffled = load(), load(shuffle=True)
     unit_ours, standard_ours = load(scale="unit"), load(scale="standard")
-    bare = unguarded(partial(load, shuffle=True))
-    line = partial(Line, images=len(images))
+    bare_ours = unguarded(partial(load, shuffle=True))
+    floats = np.zeros((BATCH, *images.shape[1:]), np.float32)
+    one_float = partial(consume, lambda: [(floats,)] * (len(images) // BATCH))
+    stored = partial(Race, images=len(images), limit=ready(images), epochs=(5, 5))
+    cast = partial(Race, demand="L3", images=len(images), limit=one_float)
+    in_memory, in_order_name, shuffled_name = "tf.data in memory", "uint8 in order", "uint8 shuffled globally"
     return [
-        line(name="L1 uint8 in order", rival="from_tensor_slices.batch", needed=1.0, epochs=(5, 5),
-             ours=lambda: in_order, theirs=lambda: memory),
-        line(name="L1 uint8 in order", rival="batches cached in memory", needed=0.8, epochs=(5, 5),
-             ours=lambda: in_order, theirs=lambda: cached),
-        line(name="L1 uint8 in order", rival="image_dataset_from_directory", needed=20.0, epochs=(10, 1),
-             ours=lambda: in_order, theirs=lambda: keras_way),
-        line(name="L2 uint8 shuffled", rival="from_tensor_slices.batch", needed=0.9, epochs=(5, 5),
-             ours=lambda: shuffled, theirs=lambda: memory),
-        line(name="L3 scale unit", rival="batch, cast, multiply", needed=1.5,
+        stored(demand="L1", name=in_order_name, rival=f"{in_memory}, batch", needed=1.0,
+               ours=lambda: in_order, theirs=lambda: memory),
+        stored(demand="L1", name=in_order_name, rival="tf.data, batches cached in memory", needed=0.8,
+               ours=lambda: in_order, theirs=lambda: cached),
+        stored(demand="L1", name=in_order_name, rival="keras.utils.image_dataset_from_directory", needed=20.0,
+               ours=lambda: in_order, theirs=lambda: keras_way, epochs=(10, 1), repeats=0.5),  # Keras takes its time
+        stored(demand="L2", name=shuffled_name, rival=f"{in_memory}, batch, in order", needed=0.9,
+               ours=lambda: shuffled, theirs=lambda: memory),
+        cast(name="float32, scale unit", rival=f"{in_memory}, batch, cast, multiply", needed=1.5,
              ours=lambda: unit_ours, theirs=lambda: unit),
-        line(name="L3 scale unit", rival="the same, parallel", needed=1.0,
+        cast(name="float32, scale unit", rival="the same, map and prefetch in parallel", needed=1.0,
              ours=lambda: unit_ours, theirs=lambda: parallel),
-        line(name="L3 scale standard", rival="batch, cast, subtract, divide", needed=1.5,
+        cast(name="float32, scale standard", rival=f"{in_memory}, batch, cast, subtract, divide", needed=1.5,
              ours=lambda: standard_ours, theirs=lambda: standard),
-        line(name="L3 left to the device", rival="scale unit", needed=1.0,
-             ours=lambda: in_order, theirs=lambda: unit_ours),
-        line(name="L4 checked", rival="unchecked", needed=0.97, epochs=(5, 5),
-             ours=lambda: shuffled, theirs=lambda: bare),
+        stored(demand="L4", name=f"{shuffled_name}, checked", rival="nhwc, the same unchecked", needed=0.97,
+               ours=lambda: shuffled, theirs=lambda: bare_ours, epochs=(3, 3), repeats=3),  # noise is as large as this
     ]  # fmt: skip
 
 
-def encoded_lines(home: Path, count: int) -> list[Line]:
-    """EN: shards that hold the files, decoded at each load, as both peers do."""
+def encoded_races(home: Path, count: int) -> list[Race]:
+    """Shards that hold the files, decoded at each load, as both peers do."""
     recipe = {
         "dataset": "encoded",
         "source": {"path": "photos"},
@@ -182,10 +202,20 @@ def encoded_lines(home: Path, count: int) -> list[Line]:
     files = tf.data.Dataset.list_files(str(home / "photos" / "*" / "*.jpg"), shuffle=False)
     plain = files.map(decoded, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH).prefetch(2)
     keras_way = from_directory(home / "photos")
-    line = partial(Line, name="EN encoded", needed=1.0, images=count, ours=lambda: ours)
+    race = partial(
+        Race,
+        demand="EN",
+        name="storage: encoded, in order",
+        needed=1.0,
+        images=count,
+        ours=lambda: ours,
+        limit=bare(home / "photos", False),
+        limit_name="libjpeg-turbo alone",
+        repeats=0.5,  # seconds each
+    )
     return [
-        line(rival="image_dataset_from_directory", theirs=lambda: keras_way),
-        line(rival="decode_jpeg, resize, parallel", theirs=lambda: plain),
+        race(rival="keras.utils.image_dataset_from_directory", theirs=lambda: keras_way),
+        race(rival="tf.data, decode_jpeg, resize in parallel", theirs=lambda: plain),
     ]
 
 
@@ -195,18 +225,25 @@ def decoded(path: tf.Tensor) -> tuple[tf.Tensor, ...]:
     return (tf.cast(tf.image.resize(image, (224, 224)), tf.uint8),)
 
 
-def small_lines(version: Path, images: np.ndarray, labels: np.ndarray) -> list[Line]:
+def small_races(version: Path, images: np.ndarray, labels: np.ndarray) -> list[Race]:
     """L5: 28 x 28 x 1."""
     memory = tf.data.Dataset.from_tensor_slices((images, labels))
     peer = memory.shuffle(10_000).batch(BATCH)
     whole = memory.shuffle(len(images)).batch(BATCH)
     ours = nhwc.load(version, batch_size=BATCH, shuffle=True)
-    line = partial(
-        Line, name="L5 28 x 28 x 1 shuffled", needed=0.8, epochs=(3, 3), images=len(images), ours=lambda: ours
+    race = partial(
+        Race,
+        demand="L5",
+        name=f"{len(images):,} of 28 x 28 x 1, shuffled globally",
+        needed=0.8,
+        epochs=(3, 3),
+        images=len(images),
+        ours=lambda: ours,
+        limit=ready(images),
     )
     return [
-        line(rival="shuffle(10,000).batch", theirs=lambda: peer),
-        line(rival="shuffle(all).batch", theirs=lambda: whole),
+        race(rival="tf.data in memory, shuffle(10,000), batch", theirs=lambda: peer),
+        race(rival="tf.data in memory, shuffle(all), batch", theirs=lambda: whole),
     ]
 
 
@@ -217,52 +254,55 @@ def first_batch(version: Path, **options: object) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
-    """Make the datasets, take the times, print the table."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--photos", type=int, default=3000)
-    parser.add_argument("--only", default="L1,L2,L3,L4,EN,L5,L6")
-    given = parser.parse_args()
-    only = given.only.split(",")
+def first_batches(version: Path, rows: int, repeats: int) -> list[Line]:
+    """L6."""
+    line = partial(Line, demand="L6", beside="itself", needed=0.5, bound="at most", unit="s")
+    return [
+        line(
+            name=f"first batch, version of {rows:,} rows, {name}",
+            **rounds([first_batch(version, **options) for _ in range(repeats + 1)][1:]),
+        )
+        for name, options in {"in order": {}, "shuffled, with ids": {"shuffle": True, "with_ids": True}}.items()
+    ]
+
+
+def measure(asked: argparse.Namespace, say: Say) -> None:
+    """Make the datasets and take the times."""
+    repeats, photos = (2, 640) if asked.quick else (asked.repeats, asked.photos)
+    only = set(asked.only.split(","))
     with tempfile.TemporaryDirectory() as folder:
-        home, lines = Path(folder), []
-        if {"L1", "L2", "L3", "L4", "EN"} & set(only):
-            photographs(home / "photos", given.photos)
-        if {"L1", "L2", "L3", "L4"} & set(only):
+        home = Path(folder)
+        versions = {}
+        races: list[Race] = []
+        if only & {"L1", "L2", "L3", "L4", "L6", "EN"}:
+            write_copies(home / "photos", photos)
+        if only & {"L1", "L2", "L3", "L4", "L6"}:
             images = np.concatenate([np.rint(batch).astype(np.uint8) for batch, _ in from_directory(home / "photos")])
             labels = np.arange(len(images)) % CLASSES
-            lines += photograph_lines(home / "photos", publish(home / "photographs", images), images, labels)
-            into = np.empty_like(images)
-            rate = len(images) / min(paired({"memcpy": lambda: np.copyto(into, images)})["memcpy"])
-            print(f"physical limit: one thread copies {rate:,.0f} images 224 x 224 x 3 a second")
-            del into
+            versions[photos] = publish(home / "photographs", images)
+            races += photograph_races(home / "photos", versions[photos], images, labels)
         if "EN" in only:
-            lines += encoded_lines(home, given.photos)
+            races += encoded_races(home, photos)
         if "L5" in only:
             small = np.random.default_rng(7).integers(0, 256, (60_000, 28, 28, 1), np.uint8)
-            lines += small_lines(publish(home / "small", small), small, np.arange(60_000) % CLASSES)
-        print(f"{'':24} {'beside':32} {'images/s':>10} {'theirs':>10} {'ratio':>6}  lowest-highest  of best  needed")
-        for line in lines:
-            if line.name[:2] in only:
-                makers = {"nhwc": line.ours, "peer": line.theirs}
-                epochs = dict(zip(makers, line.epochs, strict=True))
-                rivals = {name: partial(consume, make, epochs[name]) for name, make in makers.items()}
-                took = paired(rivals, 3 if line.needed > 10 else given.repeats)  # Keras takes its time
-                seconds = {name: [one / epochs[name] for one in times] for name, times in took.items()}
-                middle, low, high = ratio(seconds, "nhwc", "peer")
-                rates = [line.images / float(np.median(seconds[name])) for name in rivals]
-                print(
-                    f"{line.name:24} {line.rival:32} {rates[0]:10,.0f} {rates[1]:10,.0f} {middle:6.2f}  "
-                    f"{f'{low:.2f}-{high:.2f}':14} {ratio_of_best(seconds, 'nhwc', 'peer'):7.2f} {line.needed:7.2f}",
-                    flush=True,
-                )
+            races += small_races(publish(home / "small", small), small, np.arange(60_000) % CLASSES)
+        for race in races:
+            if race.demand in only:
+                say(raced(race, repeats))
         if "L6" in only:
-            million = publish(home / "million", np.zeros((1_000_000, 8, 8, 1), np.uint8))
-            for options in ({}, {"shuffle": True}, {"shuffle": True, "with_ids": True}):
-                times = sorted(first_batch(million, **options) for _ in range(given.repeats))
-                print(f"L6 first batch, manifest of 1,000,000 rows, {options}: {times[len(times) // 2]:.2f} s, "
-                      f"{times[0]:.2f}-{times[-1]:.2f}, needed 0.50")  # fmt: skip
+            rows = 100_000 if asked.quick else 1_000_000
+            versions[rows] = publish(home / "many", np.zeros((rows, 8, 8, 1), np.uint8))
+            for rows, version in versions.items():
+                for line in first_batches(version, rows, repeats):
+                    say(line)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--photos", type=int, default=3000)
+    parser.add_argument("--only", default="L1,L2,L3,L4,EN,L5,L6")
+    run(measure, asked_of(parser))
 
 
 if __name__ == "__main__":

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from statistics import median
 
 
 def paired(rivals: Mapping[str, Callable[[], object]], repeats: int = 7) -> dict[str, list[float]]:
-    """Seconds of each call, by the rival's name: A B A B ..., after one round that does not count."""
+    """Seconds of each call, by the rival's name: A B, B A, A B, ..., after one round that does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    order = list(rivals.items())
     for number in range(repeats + 1):
-        for name, run in rivals.items():
+        for name, run in order if number % 2 else reversed(order):
             start = time.perf_counter()
             run()
             if number:
@@ -19,12 +19,6 @@ def paired(rivals: Mapping[str, Callable[[], object]], repeats: int = 7) -> dict
     return seconds
 
 
-def ratio(seconds: Mapping[str, list[float]], ours: str, theirs: str) -> tuple[float, float, float]:
-    """How many times faster `ours` is than `theirs`: the median over the rounds, the lowest and the highest."""
-    rounds = [slow / fast for slow, fast in zip(seconds[theirs], seconds[ours], strict=True)]
-    return median(rounds), min(rounds), max(rounds)
-
-
-def ratio_of_best(seconds: Mapping[str, list[float]], ours: str, theirs: str) -> float:
-    """The same of the fastest round of each: nearest to what a machine of their own would give them."""
-    return min(seconds[theirs]) / min(seconds[ours])
+def ratios(seconds: Mapping[str, list[float]], ours: str, theirs: str) -> list[float]:
+    """How many times faster `ours` is than `theirs`, in each round."""
+    return [slow / fast for slow, fast in zip(seconds[theirs], seconds[ours], strict=True)]

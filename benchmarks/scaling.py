@@ -1,109 +1,219 @@
-"""How an ingest grows: a first run, an unchanged second one, and one with 1 % new files, each in a process of its own.
+"""How an ingest grows: its time, its memory, its shards, its Prefect tasks; and how soon the commands start.
 
-    python benchmarks/scaling.py --images 1000 4000 16000 60000
+    python benchmarks/scaling.py [--quick] [--images 1000 4000 60000] [--repeats 3] [--only SC PR MF ST]
 
-Small photographs-like JPEGs (160 x 120) are made by code. Start-up (imports) is measured apart, by an ingest of one
-image, and taken off. Last, the same through Prefect for the smallest size: how many task runs, and what a no-op costs.
+Small photographs-like JPEGs (160 x 120, no two alike) are made by code. Start-up is measured apart, by an ingest of ten
+images, and taken off. The smaller sizes take turns with the largest, which is ingested once.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from statistics import median
 
-import numpy as np
-from PIL import Image
+from again import Ingest, Source, again_lines, run_json
+from contenders import bare
+from gate_scale import measured
+from lines import Line, Say, asked_of, rounds, run
+from paired import paired
+from photographs import write_copies, write_small
 
-RECIPE = """\
-dataset: many
-source: {path: photos}
-image: {rows: 64, cols: 64}
-splits: {train: 0.8, test: 0.2}
-publish: {to: datasets}
-"""
-INGEST = """
-import json, resource, sys, time
-import tensorflow, nhwc.flows.report, nhwc.flows.gate
-from nhwc.flows.ingest import run_ingest
-from nhwc.flows.recipe import read_recipe
-start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-before = time.perf_counter()
-ingested = run_ingest(read_recipe(sys.argv[1]))
-print(json.dumps({
-    "seconds": time.perf_counter() - before, "made": ingested.made, "outcome": ingested.outcome,
-    "start_mb": start / 1024, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    "shards_mb": [path.stat().st_size / 1e6 for path in sorted(ingested.place.parent.glob("shards/*.arrow"))],
-}))
-"""
+from nhwc.pipelines.store import samples_a_shard
+from nhwc.validators.contract import image_contract
+
+LINEAR, FLAT = 0.9, 1.15
+"""Time per image may grow by a tenth, memory by 15 %."""
+
+LEAST_MB, MOST_MB, MOST_TASKS = 64, 512, 200
+
+QUICK = 2.0
+"""A flow that does nothing may take twice what it takes on a server that has nothing else to do."""
 
 
-def write_photographs(folder: Path, numbers: range) -> None:
-    """One JPEG a number, no two alike, in ten classes."""
-    for number in numbers:
-        rng = np.random.default_rng(number)
-        coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize((160, 120), Image.BICUBIC)
-        pixels = np.clip(np.asarray(coarse) + rng.normal(0, 8, (120, 160, 1)), 0, 255).astype(np.uint8)
-        path = folder / f"class{number % 10}" / f"{number:06}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path, quality=85)
+def ingests(asked: argparse.Namespace, say: Say, home: Path) -> None:
+    """Time, memory and shards, and the second runs."""
+    few = Source(home / "few", write_small, rows=64, cols=64)
+    few.write(10)
+    sizes = [200, 500, 1500] if asked.quick else sorted(asked.images)
+    sources = {images: Source(home / str(images), write_small, rows=64, cols=64) for images in sizes}
+    for images, source in sources.items():
+        source.write(images)
+    firsts: dict[int, list[Ingest]] = {images: [] for images in sizes}
+    starts, all_three = [], []
+    repeats = 1 if asked.quick else asked.repeats
+    for number in range(repeats):
+        starts.append(few.first_run().seconds)
+        for images in sizes[:-1]:
+            firsts[images].append(sources[images].first_run())
+        if number == repeats // 2:
+            all_three.append(sources[sizes[-1]].three_runs(sizes[-1]))
+            firsts[sizes[-1]].append(all_three[0].first)
+    decode = bare(sources[sizes[-2]].photos, False)
+    limit = sizes[-2] / median(paired({"decode": decode}, 3)["decode"])
+    for line in [*growth(firsts, median(starts), limit), *again_lines(f"{sizes[-1]:,} of 160 x 120", all_three)]:
+        say(line)
 
 
-def ingest(recipe: Path) -> dict[str, float]:
-    """Seconds, files made, and memory in MB of one ingest, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", INGEST, str(recipe)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+def growth(firsts: Mapping[int, Sequence[Ingest]], start: float, limit: float) -> list[Line]:
+    """What the largest size takes beside the smaller ones, and what libjpeg-turbo alone decodes of them in a second."""
+    smallest, *_, middle, largest = sorted(firsts)
+    rates = {images: [images / (one.seconds - start) for one in some] for images, some in firsts.items()}
+    peaks = {images: median(one.peak_mb for one in some) for images, some in firsts.items()}
+    said = ", ".join(f"{images:,}: {median(some):,.0f}/s" for images, some in rates.items())
+    first = firsts[largest][0]
+    line = partial(Line, demand="SC")
+    lines = [
+        line(
+            name=f"images/s at {largest:,}",
+            beside=f"{middle:,}",
+            needed=LINEAR,
+            said=f"{said}; libjpeg-turbo alone {limit:,.0f}/s; start-up {start:.2f} s taken off",
+            **rounds([median(rates[largest]) / rate for rate in rates[middle]]),
+        ),
+        line(
+            name=f"resident memory at {largest:,}",
+            beside=f"{smallest:,}",
+            needed=FLAT,
+            bound="at most",
+            said=", ".join(f"{images:,}: {peak:,.0f} MB" for images, peak in peaks.items())
+            + f"; {first.start_mb:,.0f} MB after the imports",
+            **rounds([peaks[largest] / one.peak_mb for one in firsts[smallest]]),
+        ),
+    ]
+    return [*lines, *shard_lines(first.shards_mb, largest)]
+
+
+def shard_lines(made_mb: Sequence[float], images: int) -> list[Line]:
+    """Of those that an ingest made, the last of which holds what was left over; and of a full one of other sizes."""
+    full = sorted(made_mb)[1:] or made_mb
+    needed = LEAST_MB if len(made_mb) > 1 else None  # one alone is what was left over
+    line = partial(Line, demand="SC", beside="the bounds", unit="MB")
+    lines = [
+        line(name=f"smallest full shard of {images:,} of 64 x 64 x 3", needed=needed, **rounds([min(full)])),
+        line(
+            name=f"largest shard of {images:,} of 64 x 64 x 3", needed=MOST_MB, bound="at most", **rounds([max(full)])
+        ),
+    ]
+    for rows, channels in ((28, 1), (224, 3), (1024, 3)):
+        contract = image_contract(rows=rows, cols=rows, channels=channels, dtype="uint8", value_range=(0, 255))
+        size = samples_a_shard(contract) * rows * rows * channels / 1e6
+        name = f"a full shard of {rows} x {rows} x {channels}"
+        lines.append(line(name=name, needed=LEAST_MB, said=f"{samples_a_shard(contract):,} samples", **rounds([size])))
+    return lines
+
+
+def flows(asked: argparse.Namespace, say: Say, home: Path) -> None:
+    """Prefect's tasks, and what they leave the server to do."""
+    images, simulated = (200, 60_000) if asked.quick else (4000, 1_000_000)
+    source = Source(home / "flow", write_small, rows=224, cols=224)  # so that there is more than one shard
+    source.write(images)
+    told = run_json("prefect_tasks.py", str(source.recipe), str(simulated))
+    empty, full = median(told["empty"]), told["after_full"]
+    line = partial(Line, demand="PR", bound="at most")
+    tasks = partial(line, beside="the bound", needed=MOST_TASKS, unit="tasks")
+    said = f"{told['ingest']:.1f} s"
+    say(tasks(name=f"task runs, {images:,} images to 224 x 224", said=said, **rounds([told["tasks"]])))
+    name = f"task runs, {simulated:,} images to 224 x 224, simulated"
+    say(tasks(name=name, **rounds([told["simulated_tasks"]])))
+    after = partial(line, beside=f"an empty flow on a fresh server, {empty:.2f} s")
+    said = f"{told['after_ingest']:.2f} s"
+    took = told["after_ingest"] / empty
+    say(after(name="empty flow right after that ingest", needed=QUICK, said=said, **rounds([took])))
+    # only stated: in an ingest no task ends within milliseconds, and the server keeps up
+    name, said = (
+        f"empty flow right after {told['simulated_tasks']} empty tasks",
+        f"{full[0]:.2f} s, then {full[1]:.2f} s",
     )
-    return json.loads(done.stdout.splitlines()[-1])
+    say(after(name=name, said=said, **rounds([full[0] / empty])))
+    said = f"{told['unchanged']:.2f} s"
+    say(after(name="unchanged ingest as a flow", said=said, **rounds([told["unchanged"] / empty])))
 
 
-def measure(folder: Path, images: int) -> dict[str, float]:
-    """First, unchanged and 1 % new, of so many images."""
-    folder.mkdir()
-    recipe = folder / "many.yaml"
-    (recipe).write_text(RECIPE)
-    write_photographs(folder / "photos", range(images))
-    time.sleep(2.1)  # a file written within a file system's tick of the look would be read again
-    first, second = ingest(recipe), ingest(recipe)
-    write_photographs(folder / "photos", range(images, images + max(1, images // 100)))
-    more = ingest(recipe)
-    assert (images, 0, max(1, images // 100)) == (first["made"], second["made"], more["made"])
-    full = first["shards_mb"][:-1] if len(first["shards_mb"]) > 1 else first["shards_mb"]
-    return {
-        "images": images,
-        "first": first["seconds"],
-        "unchanged": second["seconds"],
-        "new": more["seconds"],
-        "start_mb": first["start_mb"],
-        "peak_mb": first["peak_mb"],
-        "shard_mb": max(full),
+def manifests(asked: argparse.Namespace, say: Say, home: Path) -> None:
+    """A manifest of a million rows, simulated: the gate over it, beside a quarter of it."""
+    smallest, middle, largest = (100, 5_000, 20_000) if asked.quick else (1_000, 250_000, 1_000_000)
+    versions = {}
+    for seed, rows in enumerate((smallest, middle, largest)):
+        made = "import sys; from pathlib import Path; from gate_scale import make_version;"
+        made += "make_version(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
+        command = [sys.executable, "-c", made, str(home), f"rows_{rows}", str(rows), str(seed)]
+        subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)})
+        versions[rows] = home / "datasets" / f"rows_{rows}"
+    taken = [
+        {rows: measured("gate", version) for rows, version in versions.items()}
+        for _ in range(1 if asked.quick else asked.repeats)
+    ]
+    seconds = {rows: median(one[rows][0] for one in taken) for rows in versions}
+    peak_mb = {rows: median(one[rows][1] for one in taken) for rows in versions}
+    start = seconds[smallest]
+    per_row = {rows: [max(1e-9, (one[rows][0] - start) / rows) for one in taken] for rows in (middle, largest)}
+    said = ", ".join(f"{rows:,}: {seconds[rows]:.1f} s, {peak_mb[rows]:,.0f} MB" for rows in versions)
+    say(
+        Line(
+            demand="MF",
+            name=f"nhwc gate, rows/s of a manifest of {largest:,}",
+            beside=f"of {middle:,}",
+            needed=LINEAR,
+            said=f"{said}; that of {smallest:,} taken off",
+            **rounds(small / large for small, large in zip(per_row[middle], per_row[largest], strict=True)),
+        )
+    )
+
+
+def starting(asked: argparse.Namespace, say: Say, home: Path) -> None:
+    """How soon the commands are there, each in a process of its own."""
+    photo = next(write_copies(home / "one", 1).rglob("*.jpg"))
+    beside = Path(sys.executable).with_name("nhwc")
+    nhwc = [str(beside)] if beside.exists() else [sys.executable, "-m", "nhwc"]
+    commands = {
+        "nhwc --help": [*nhwc, "--help"],
+        "nhwc inspect FILE": [*nhwc, "inspect", str(photo)],
+        "python": [sys.executable, "-c", "pass"],
+        "import tensorflow": [sys.executable, "-c", "import tensorflow"],
     }
+    runs = {
+        name: partial(subprocess.run, command, capture_output=True, check=True) for name, command in commands.items()
+    }
+    took = paired(runs, 2 if asked.quick else 5)
+    said = ", ".join(f"{name} {median(took[name]):.2f} s" for name in ("python", "import tensorflow"))
+    for name, needed in (("nhwc --help", 0.3), ("nhwc inspect FILE", 1.0)):
+        say(
+            Line(
+                demand="ST",
+                name=name,
+                beside="itself",
+                needed=needed,
+                bound="at most",
+                unit="s",
+                said=said,
+                **rounds(took[name]),
+            )
+        )
+
+
+GROUPS = {"SC": ingests, "PR": flows, "MF": manifests, "ST": starting}
+
+
+def measure(asked: argparse.Namespace, say: Say) -> None:
+    """All that is asked for, each group in a folder that is removed."""
+    for group in asked.only:
+        with tempfile.TemporaryDirectory() as place:
+            GROUPS[group](asked, say, Path(place))
 
 
 def main() -> None:
-    """Print a row a size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, nargs="+", default=[1000, 4000, 16000])
-    asked = parser.parse_args()
-    print("  images   first s  images/s  unchanged s  of first  1% new s  of first  peak MB (start)  largest shard MB")
-    with tempfile.TemporaryDirectory() as folder:
-        for images in asked.images:
-            row = measure(Path(folder) / str(images), images)
-            print(
-                f"{row['images']:8,} {row['first']:9.2f} {images / row['first']:9.0f} {row['unchanged']:12.3f}"
-                f" {row['unchanged'] / row['first']:9.1%} {row['new']:9.2f} {row['new'] / row['first']:9.1%}"
-                f" {row['peak_mb']:8.0f} ({row['start_mb']:.0f}) {row['shard_mb']:12.0f}",
-                flush=True,
-            )
+    parser.add_argument("--images", type=int, nargs="+", default=[1000, 4000, 60_000])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=list(GROUPS), choices=list(GROUPS))
+    run(measure, asked_of(parser))
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def test_dealing_by_hand(samples, batch_size, count, drop, expected):
     assert expected == dealt(samples, batch_size, count, drop)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(samples=st.integers(1, 60), batch_size=st.integers(1, 6), count=st.integers(1, 5), drop=st.booleans())
 def test_shards_partition_the_epoch(samples, batch_size, count, drop):
     """Same steps everywhere, no step empty or over batch_size, evenly dealt, the union exact."""
@@ -99,7 +99,7 @@ def test_what_cannot_be_dealt_is_said(samples, batch_size, count, drop, expected
     assert [expected] == dealing.problems()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(samples=st.integers(1, 200), seed=st.integers(0, 2**63 - 1), epoch=st.integers(0, 2**40))
 def test_an_order_is_a_permutation_and_pure(samples, seed, epoch):
     """Each position once, and the same whenever asked again."""

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -33,7 +33,6 @@ def by_pillow(pixels: np.ndarray, box: tuple[int, int, int, int], rows: int, col
     return np.asarray(image.resize((cols, rows), PILLOWS[method], box=box)).reshape(rows, cols, pixels.shape[2])
 
 
-@settings(deadline=None)  # the first call compiles
 @given(
     size=st.tuples(sizes, sizes),
     target=st.tuples(sizes, sizes),
@@ -77,7 +76,6 @@ def test_photographs_at_224(method):
         )
 
 
-@settings(deadline=None)  # the first call compiles
 @given(
     size=st.tuples(sizes, sizes), target=st.tuples(sizes, sizes), channels=st.integers(1, 4), seed=st.integers(0, 99)
 )

@@ -36,7 +36,7 @@ CODES = {
     "dtype": Code.WRONG_DTYPE,
     "range": Code.OUT_OF_RANGE,
 }
-moderate = settings(max_examples=100, deadline=None)  # TensorFlow's first call takes long
+moderate = settings(max_examples=100)  # TensorFlow's first call takes long
 by_graph = settings(moderate, max_examples=40)
 
 

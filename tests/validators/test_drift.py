@@ -156,7 +156,7 @@ def test_a_class_that_only_the_sampled_rows_lack_is_not_lost(monkeypatch):
     assert 50 == found.counts["current_compared"]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**32 - 1))
 def test_small_sets_neither_crash_nor_alarm(baseline, current, seed):
     """With up to 6 samples a side, chance explains most: only a rate of 50 % may see more."""

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -179,7 +179,6 @@ def test_equal_keys_are_one_cluster():
     assert [f"{number:016x}" for number in (0, 0, 0, 3, 4, 5)] == find_clusters(frame).to_list()
 
 
-@settings(deadline=None)
 @given(
     keys=st.lists(st.tuples(*[st.none() | st.sampled_from("abcd")] * 2, st.none() | st.integers(0, 5)), max_size=25),
     seed=st.integers(0, 1000),

@@ -23,7 +23,7 @@ def expected(image):
 @given(
     st.sampled_from(DTYPES), st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 5)), st.integers(0, 99)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_moments_are_numpys(dtype, shape, seed):
     """Of any dtype and size, float64 [channels] each."""
     mean, std = channel_moments(pixels(dtype, shape, seed))

@@ -127,7 +127,7 @@ images = arrays.arrays(
 
 
 @given(images)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_figures_are_finite_and_in_their_ranges(pixels):
     """Any image has every figure, and none is NaN, however small or plain it is."""
     figures = asdict(measure(pixels))
@@ -138,7 +138,7 @@ def test_figures_are_finite_and_in_their_ranges(pixels):
 
 
 @given(st.integers(0, 1000), st.integers(3, 180), st.integers(3, 180))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_how_an_image_is_stored_changes_no_figure(seed, rows, cols):
     """Gray as RGB has log2(3) bits more; an opaque alpha, or 16 bits, change nothing but the depth that is used."""
     gray = photograph(seed, rows, cols)[..., :1]
