@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.memory import Memory
+from nhwc.pipelines.stopwatch import Stopwatch, timed
 from nhwc.pipelines.store import ALIGNMENT, Images, open_shard
 from nhwc.validators.contract import TensorContract
 from nhwc.validators.errors import DataError
@@ -47,6 +48,7 @@ class Gather:
         dtype: what they become there.
         write: how; None where they stay as they are stored.
         decoding: the recipe by which shards of files are decoded; None for shards of pixels.
+        stopwatch: which notes what of it is to read and what to decode.
 
     Safe to call from several threads: the copies let other threads run.
     """
@@ -61,10 +63,14 @@ class Gather:
         dtype: str,
         write: Write | None,
         decoding: ImageRecipe | None = None,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         self._paths, self._contract, self._memory = shards, contract, memory
         self._dtype, self._write, self._decoding = dtype, write, decoding
         self._as_stored = write is None and decoding is None
+        self._read = None if stopwatch is None else timed(stopwatch, "read", _read)
+        self._decode = timed(stopwatch, "decode", partial(_cast, write or _assign))
+        self._stopwatch, self._touched = stopwatch, timed(stopwatch, "read", _touched)
         self._shard, self._row = samples["shard"].to_numpy(), samples["row"].to_numpy()
         self._by_shard = np.argsort(self._shard, kind="stable")
         self._ids = samples["sample_id"].to_arrow()
@@ -81,10 +87,10 @@ class Gather:
         if self._as_stored and (numbers == numbers[0]).all() and _is_run(rows):
             view: Array = self._images(int(numbers[0]))[rows[0] : rows[-1] + 1]
             if view.ctypes.data % ALIGNMENT == 0:
-                return _touched(view)
+                return self._touched(view)
         images = self._memory.array((len(indices), *self._contract.sizes), self._dtype)
         if self._decoding is not None:
-            self._each_stretch(numbers, rows, images, partial(_cast, self._write or _assign))
+            self._each_stretch(numbers, rows, images, self._decode)
         elif images[0].size * np.dtype(self._contract.dtypes[0]).itemsize >= _LARGE_IMAGE:
             self._each_stretch(numbers, rows, images, _copy if self._write is None else partial(_cast, self._write))
         elif self._write is None:
@@ -110,13 +116,20 @@ class Gather:
         """Copy each stretch of samples that lie in one shard, once."""
         cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
         for first, after in pairwise(cuts):
-            copy(self._images(int(numbers[first])), rows[first:after], into[first:after])
+            images, stretch = self._images(int(numbers[first])), rows[first:after]
+            if self._read is not None:
+                self._read(images, stretch)
+            copy(images, stretch, into[first:after])
 
     def _images(self, number: int) -> Any:
+        if number not in self._opened:
+            timed(self._stopwatch, "read", self._open_once)(number)
+        return self._opened[number]
+
+    def _open_once(self, number: int) -> None:
         with self._lock:
             if number not in self._opened:
                 self._opened[number] = self._open(number)
-            return self._opened[number]
 
     def _open(self, number: int) -> Images:
         """Map a shard, and see that what the manifest places there is there."""
@@ -161,6 +174,16 @@ def _touched(view: Array) -> Array:
     """The same, every page of it read from disk by now: here, beside the consumer's work, and not in its midst."""
     np.add.reduce(view.reshape(-1).view(np.uint8)[::_PAGE])  # lets other threads run
     return view
+
+
+def _read(images: Any, rows: Array) -> None:
+    """Have every page of these rows read from storage, of an array or of EncodedImages."""
+    if not isinstance(images, np.ndarray):
+        images.touch(rows)
+        return
+    pixels = images.reshape(len(images), -1).view(np.uint8)
+    np.add.reduce(pixels[:, ::_PAGE][rows], axis=None)
+    np.add.reduce(pixels[rows, -1])
 
 
 def _copy(images: Array, rows: Array, into: Array) -> None:

@@ -24,6 +24,7 @@ from nhwc.pipelines.cast import SPACING, Cast, ChannelStatistics, cast_dtype, ca
 from nhwc.pipelines.gather import Gather, broken_shard
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.memory import Memory
+from nhwc.pipelines.stopwatch import Stopwatch, timed, timed_in_graph
 from nhwc.pipelines.version import Version
 from nhwc.validators.contract import TensorContract
 from nhwc.validators.errors import RecipeError
@@ -116,12 +117,20 @@ def load(  # noqa: PLR0913 - the public face: every argument is one that a train
         start_batch=start_batch,
         with_ids=with_ids,
     )
+    return load_with(dataset, options)
+
+
+def load_with(dataset: str | Path, options: BatchOptions, *, stopwatch: Stopwatch | None = None) -> tf.data.Dataset:
+    """The same. A stopwatch notes what is done for the batches: read, decode, check, cast, batch.
+
+    With it every page is read before anything else is done with it, which otherwise happens on the way.
+    """
     problems = options.problems()
     try:
         version = Version.open(dataset)
     except RecipeError as error:
         raise RecipeError("nhwc.load", (*error.problems, *problems)) from error
-    return _dataset(_plan(version, options, problems))
+    return _dataset(replace(_plan(version, options, problems), stopwatch=stopwatch))
 
 
 def batch_contract_of(
@@ -162,6 +171,7 @@ class _Plan:
     cast: Cast
     contracts: dict[str, TensorContract]
     decoding: ImageRecipe | None
+    stopwatch: Stopwatch | None = None
 
     @property
     def looked_at(self) -> bool:
@@ -173,6 +183,13 @@ class _Plan:
     def cast_on_the_way(self) -> bool:
         """Whether the values become float32 while they are copied: bytes are read once and floats written once."""
         return self.cast.in_float32 and not self.looked_at
+
+    @property
+    def cast_in_graph(self) -> bool:
+        """Whether anything of the cast is left for TensorFlow."""
+        if self.cast_on_the_way:
+            return self.cast.dtype != "float32"
+        return self.cast.spread is not None or self.cast.dtype != self.contracts["load"].dtypes[0]
 
 
 def _plan(version: Version, options: BatchOptions, problems: list[str]) -> _Plan:
@@ -240,7 +257,7 @@ def _dataset(plan: _Plan) -> tf.data.Dataset:
 
     def begin(start: np.int64) -> np.int64:
         with _calls:
-            return epochs.begin(start)
+            return timed(plan.stopwatch, "batch", epochs.begin)(start)
 
     def one_epoch(start: tf.Tensor) -> tf.data.Dataset:
         start = tf.ensure_shape(tf.numpy_function(begin, [start], tf.int64, stateful=False), [])
@@ -290,11 +307,16 @@ def _finish(
     stored, cast = plan.contracts["load"], plan.contracts["cast"]
     batch = batch_contract(cast, samples=size, channels_first=plan.options.channels_first)
     if not plan.cast_on_the_way:
-        images = plan.cast(guard(stored.batched(size), images, stage="load", ids=ids))
+        looked = partial(guard, stored.batched(size), stage="load", ids=ids)
+        images = timed_in_graph(plan.stopwatch if plan.looked_at else None, "check", looked)(images)
+    watch = plan.stopwatch if plan.cast_in_graph else None
+    to_dtype = partial(tf.cast, dtype=plan.cast.dtype) if plan.cast_on_the_way else plan.cast
     # the range after the cast is proved by `cast_problems`, so only the spec is left to check
-    images = guard(replace(cast.batched(size), value_range=None), tf.cast(images, plan.cast.dtype), stage="cast")
+    images = guard(
+        replace(cast.batched(size), value_range=None), timed_in_graph(watch, "cast", to_dtype)(images), stage="cast"
+    )
     if plan.options.channels_first:
-        images = put_channels_first(images)
+        images = timed_in_graph(plan.stopwatch, "batch", put_channels_first)(images)
     images = guard(replace(batch, value_range=None), images, stage="batch")
     return (images, labels, ids) if plan.options.with_ids else (images, labels)
 
@@ -320,8 +342,9 @@ class _Blocks:
             # two more: the consumer's, and one on its way back
             memory=Memory(size=self.steps * batch_bytes, kept=PARALLEL_BATCHES + READY_BATCHES + 2),
             dtype=self._dtype,
-            write=plan.cast.write if plan.cast_on_the_way else None,
+            write=timed(plan.stopwatch, "cast", plan.cast.write) if plan.cast_on_the_way else None,
             decoding=plan.decoding,
+            stopwatch=plan.stopwatch,
         )
         self._labels = plan.samples["label_id"].cast(pl.Int64).to_numpy()
         with_ids = plan.options.with_ids or plan.looked_at
@@ -334,7 +357,7 @@ class _Blocks:
         """
         plan = self._plan
         types = (self._dtype, tf.int64, tf.string)[: 2 if self._ids is None else 3]
-        images, *others = tf.numpy_function(self, [first], types, stateful=False)
+        images, *others = tf.numpy_function(timed(plan.stopwatch, "batch", self), [first], types, stateful=False)
         size = plan.dealing.static_size if self.steps == 1 else None
         images = tf.ensure_shape(images, [size, *plan.contracts["load"].shape])  # by which memory is taken
         others = [tf.ensure_shape(other, [size]) for other in others]

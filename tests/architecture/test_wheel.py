@@ -15,6 +15,6 @@ def test_the_wheel_holds_exactly_the_rooms(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     files = [path for room in ROOMS for path in (ROOT / room).rglob("*") if path.is_file()]
-    expected = {f"nhwc/{path.relative_to(ROOT)}" for path in files if path.suffix != ".pyc"}
+    expected = {f"nhwc/{path.relative_to(ROOT)}" for path in files if "__pycache__" not in path.parts}
     expected |= {"nhwc/__init__.py", "nhwc/__main__.py", "nhwc/py.typed"}
     assert expected == found
