@@ -11,7 +11,7 @@ from nhwc.flows.frozen_contract import contract_findings, read_contract
 from nhwc.flows.own_rules import read_own_rules
 from nhwc.flows.publish import Draft
 from nhwc.flows.recipe import Recipe
-from nhwc.flows.shards import OF_THE_MOMENT, HashedEntry, entry_row, violation_row
+from nhwc.flows.shards import OF_THE_MOMENT, Hashes, entry_row, violation_row
 from nhwc.pipelines.sources.labels import Labelling, class_findings, class_names
 from nhwc.pipelines.sources.protocol import Discovery, Entry
 from nhwc.pipelines.version import Version
@@ -22,21 +22,18 @@ from nhwc.validators.splits import assign_splits
 from nhwc.validators.violation import Violation
 
 
-def known_rows(hashed: Iterable[HashedEntry], before: Version | None, recipe: Recipe) -> pl.DataFrame:
+def known_rows(hashed: Hashes, before: Version | None, recipe: Recipe) -> pl.DataFrame:
     """The rows of the version before that still hold: same bytes, label and image recipe, and the shard is there."""
     if before is None or before.fingerprint != recipe.image.fingerprint:
         return frame([])
-    read = [one for one in hashed if one.violation is None]
-    offered = pl.DataFrame(
-        {
-            "sample_id": [one.entry.sample_id for one in read],
-            "sha256": [one.sha256 for one in read],
-            "label": [one.entry.label for one in read],
-            "split": [one.entry.split for one in read],
-        },
-        schema={name: COLUMNS[name] for name in ("sample_id", "sha256", "label", "split")},
-    )
-    present = [name for name in before.kept["shard"].unique() if before.shard_path(name).is_file()]
+    columns = {
+        "sample_id": hashed.sample_ids,
+        "sha256": [hashed.sha256(entry) for entry in hashed.entries],
+        "label": [entry.label for entry in hashed.entries],
+        "split": [entry.split for entry in hashed.entries],
+    }
+    offered = pl.DataFrame(columns, schema={name: COLUMNS[name] for name in columns}).drop_nulls("sha256")
+    present = [name for name in before.manifest["shard"].drop_nulls().unique() if before.shard_path(name).is_file()]
     there = pl.col("shard").is_null() | pl.col("shard").is_in(present)
     old = before.manifest.filter(_decided_by_bytes() & there).drop("split")
     return old.join(offered, on=["sample_id", "sha256", "label"], nulls_equal=True).select(list(COLUMNS))
@@ -48,11 +45,12 @@ def _decided_by_bytes() -> pl.Expr:
     return (pl.col("status") == "kept") | (by_stage & ~pl.col("code").is_in([str(code) for code in OF_THE_MOMENT]))
 
 
-def settled_rows(entries: Iterable[Entry], hashed: Iterable[HashedEntry]) -> pl.DataFrame:
+def settled_rows(entries: Iterable[Entry], hashed: Hashes) -> pl.DataFrame:
     """Rows of what never reaches a decoder: skipped, quarantined by discovery, or not readable."""
     rows = [entry_row(entry) for entry in entries if entry.status != "candidate"]
+    read = hashed.read.values()
     return frame(
-        rows + [entry_row(one.entry) | violation_row(one.violation) for one in hashed if one.violation is not None]
+        rows + [entry_row(one.entry) | violation_row(one.violation) for one in read if one.violation is not None]
     )
 
 
@@ -108,13 +106,10 @@ def _splits(recipe: Recipe, manifest: pl.DataFrame, before: Version | None) -> p
     groups = assign_splits(
         kept.select("cluster", "label").iter_rows(), recipe.splits.fractions, seed=recipe.splits.seed, settled=clusters
     )
-    own = dict(settled.select("sample_id", "split").iter_rows())
-    splits = {
-        sample_id: own.get(sample_id, groups[cluster])
-        for sample_id, cluster in kept.select("sample_id", "cluster").iter_rows()
-    }
-    split = pl.col("sample_id").replace_strict(splits, default=None, return_dtype=pl.String)
-    return manifest.with_columns(split=split)
+    own = settled.select("sample_id", own="split")
+    split = pl.col("cluster").replace_strict(groups, default=None, return_dtype=pl.String)
+    manifest = manifest.join(own, on="sample_id", how="left", maintain_order="left")
+    return manifest.with_columns(split=pl.coalesce("own", split)).drop("own")
 
 
 def _assigned_before(recipe: Recipe, before: Version | None) -> pl.DataFrame:

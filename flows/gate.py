@@ -142,13 +142,19 @@ def judge_subject(subject: Subject, options: GateOptions) -> Verdict:
 
 def _broken_manifest(subject: Subject) -> tuple[Violation, ...]:
     """Rules that every manifest keeps; what was measured of a tf.data.Dataset is none."""
-    return () if subject.compared is not None else check_manifest(subject.manifest).violations
+    return () if subject.checked or subject.compared is not None else check_manifest(subject.manifest).violations
+
+
+_FINDING = ("code", "sample_id", "aspect", "expected", "found")
+_CODES = {code.value: code for code in Code}
 
 
 def _rows(found: pl.DataFrame, *, stage: str) -> Iterator[Violation]:
     """Rows of findings as violations."""
-    for row in found.select("code", "sample_id", "aspect", "expected", "found").iter_rows(named=True):
-        yield Violation(**row | {"code": Code(row["code"]), "stage": stage})  # type: ignore[call-arg]  # by value
+    for code, sample_id, aspect, expected, seen in found.select(*_FINDING).iter_rows():
+        yield Violation(
+            code=_CODES[code], stage=stage, aspect=aspect, sample_id=sample_id, expected=expected, found=seen
+        )
 
 
 def _drift(subject: Subject, baseline: str | Path | None) -> Verdict:

@@ -8,7 +8,7 @@ Every step is a plain function; `step` decides whether it runs as a Prefect task
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -37,11 +37,12 @@ from nhwc.flows.publish import (
     write_version,
 )
 from nhwc.flows.recipe import Recipe, read_recipe
-from nhwc.flows.seen import forget, is_unchanged, look_at, remember
+from nhwc.flows.seen import Look, forget, is_unchanged, known_hashes, look_at, remember, remember_hashes
 from nhwc.flows.shards import (
     OF_THE_MOMENT,
     Chunk,
-    HashedEntry,
+    Hashes,
+    Known,
     MadeShard,
     hash_entries,
     make_shard,
@@ -137,7 +138,7 @@ def run_ingest(recipe: Recipe, *, step: Step = run_now, progress: Progress = no_
         if before is not None and is_unchanged(look, before):
             return _unchanged(recipe, before)
         forget(recipe.dataset_path)
-        draft, decoded = _make_draft(recipe, before, step, progress)
+        draft, decoded = _make_draft(recipe, before, look, step, progress)
         ingested = step("publish", partial(_judge_and_publish, draft, before, decoded))
         if ingested.version is not None and not _of_the_moment(ingested.manifest):
             remember(look, ingested.version)
@@ -169,7 +170,8 @@ def draft_of(recipe: Recipe, *, step: Step = run_now, progress: Progress = no_pr
     Raises MachineError where the machine fails.
     """
     with _in_place(recipe):
-        return _make_draft(recipe, latest_version(recipe.dataset_path), step, progress)[0]
+        look = look_at(recipe, Folder(root=recipe.source_path))
+        return _make_draft(recipe, latest_version(recipe.dataset_path), look, step, progress)[0]
 
 
 @contextmanager
@@ -188,17 +190,22 @@ def _in_place(recipe: Recipe) -> Iterator[None]:
         ) from error
 
 
-def _make_draft(recipe: Recipe, before: Version | None, step: Step, progress: Progress) -> tuple[Draft, int]:
+def _make_draft(
+    recipe: Recipe, before: Version | None, look: Look, step: Step, progress: Progress
+) -> tuple[Draft, int]:
     """The draft, and how many files were decoded for it now."""
     source, labelling = Folder(root=recipe.source_path), _labelling(recipe)
-    discovery = step("discover", source.discover)
+    known = known_hashes(recipe.dataset_path, look)
+    discovery = step("discover", partial(source.discover, known))
     entries = label_entries(discovery, labelling)
-    hashed = step("hash", partial(_hash, entries, source, recipe, progress))
-    known = known_rows(hashed, before, recipe)
-    settled = set(known["sample_id"])
-    new = [one for one in hashed if one.violation is None and one.entry.sample_id not in settled]
+    hashed = step("hash", partial(_hash, entries, source, recipe, progress, known))
+    rows = known_rows(hashed, before, recipe)
+    settled = set(rows["sample_id"])
+    unsettled = [one for one, name in zip(hashed.entries, hashed.sample_ids, strict=True) if name not in settled]
+    new = [one for one in map(hashed.of, unsettled) if one.violation is None]
     made = _make_shards(plan_chunks(new, recipe.image), source, recipe, step, progress)
-    manifest = pl.concat([settled_rows(entries, hashed), known, *(shard.rows for shard in made)])
+    manifest = pl.concat([settled_rows(entries, hashed), rows, *(shard.rows for shard in made)])
+    remember_hashes(recipe.dataset_path, look, hashed, manifest)
     decoded = sum(shard.decoded for shard in made)
     return drafted(recipe, discovery, labelling, entries, manifest, before), decoded
 
@@ -215,10 +222,12 @@ def _labelling(recipe: Recipe) -> Labelling:
     )
 
 
-def _hash(entries: Sequence[Entry], source: Source, recipe: Recipe, progress: Progress) -> list[HashedEntry]:
+def _hash(
+    entries: Sequence[Entry], source: Source, recipe: Recipe, progress: Progress, known: Mapping[str, Known]
+) -> Hashes:
     candidates = [entry for entry in entries if entry.status == "candidate"]
     advance = partial(_advance, progress, "hash", len(candidates))
-    return hash_entries(candidates, source, max_bytes=recipe.image.max_bytes, advance=advance)
+    return hash_entries(candidates, source, max_bytes=recipe.image.max_bytes, advance=advance, known=known)
 
 
 def _make_shards(
@@ -277,7 +286,7 @@ def _write_report(draft: Draft, path: Path, reproduce: Sequence[str]) -> None:
     from nhwc.flows.gate import GateOptions, judge_subject  # noqa: PLC0415  it imports this module
     from nhwc.flows.report import report_html  # noqa: PLC0415  the plotting library, for what is published only
 
-    subject = draft_subject(draft, name=draft.recipe.dataset)
+    subject = draft_subject(draft, name=draft.recipe.dataset, checked=True)
     verdict = judge_subject(subject, GateOptions())
     with silenced_native_stderr():  # it looks at broken files too
         page = report_html(subject, verdict, reproduce=reproduce)

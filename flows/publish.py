@@ -228,5 +228,5 @@ def _channels(kept: pl.DataFrame) -> Mapping[str, list[float]]:
 
     The variance of a union is the mean of the variances plus the variance of the means.
     """
-    means, stds = np.array(kept["channel_mean"].to_list()), np.array(kept["channel_std"].to_list())
+    means, stds = (kept[name].explode().to_numpy().reshape(kept.height, -1) for name in ("channel_mean", "channel_std"))
     return {"mean": means.mean(axis=0).tolist(), "std": np.sqrt((stds**2).mean(axis=0) + means.var(axis=0)).tolist()}

@@ -1,7 +1,10 @@
-"""Whether anything that an ingest reads has changed since the last one, told without reading a file.
+"""What has not changed since the last ingest, told without reading a file: nothing at all, or file by file.
 
 As git's index does: the system's facts of every entry (inode, size, times of change) are compared, not the bytes. The
 time of the last change of an inode (ctime) cannot be set by a program, so a changed file with its old date is seen.
+
+Two notes lie in the dataset's folder. SEEN says that nothing changed; HASHES what each file's SHA-256 is. Both may be
+removed: then all is read.
 """
 
 from __future__ import annotations
@@ -14,13 +17,20 @@ from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 
-from nhwc.flows.durable import write_text
+import polars as pl
+
+from nhwc.flows.durable import write_frame, write_text
 from nhwc.flows.recipe import Recipe
-from nhwc.pipelines.sources.protocol import Source
+from nhwc.flows.shards import Hashes, Known
+from nhwc.pipelines.sources.protocol import STAMP, Source
 from nhwc.pipelines.version import Version
+from nhwc.validators.violation import Code
 
 SEEN = ".seen"
 """In the dataset's folder: the number of its latest version, and the digest of what it was made from."""
+
+HASHES = ".hashes"
+"""In the dataset's folder, Parquet: the SHA-256 of every file that was read, and its stamp then."""
 
 _TICK_NS = 2_000_000_000
 """A file may change twice within what its file system can tell apart: 2 s on FAT, milliseconds elsewhere."""
@@ -34,11 +44,13 @@ class Look:
         digest: of the recipe, of the files that it names, and of the source's listing.
         changed_ns: when anything of it changed last, in nanoseconds since 1970.
         at_ns: when the look was taken.
+        stamps: of each file of the source, as in Listing.
     """
 
     digest: str
     changed_ns: int
     at_ns: int
+    stamps: pl.DataFrame
 
 
 def look_at(recipe: Recipe, source: Source) -> Look:
@@ -51,7 +63,7 @@ def look_at(recipe: Recipe, source: Source) -> Look:
         digest.update(part.encode() + b"\0")
     for file in named:
         digest.update(b"\0" if file is None else hashlib.sha256(file.read_bytes()).digest())
-    return Look(digest=digest.hexdigest(), changed_ns=listing.changed_ns, at_ns=at_ns)
+    return Look(digest=digest.hexdigest(), changed_ns=listing.changed_ns, at_ns=at_ns, stamps=listing.stamps)
 
 
 def is_unchanged(look: Look, version: Version) -> bool:
@@ -72,8 +84,43 @@ def remember(look: Look, version: Version) -> None:
     os.utime(file, ns=(look.at_ns, look.at_ns))
 
 
+def known_hashes(dataset: Path, look: Look) -> dict[str, Known]:
+    """The files that were read before and have not changed since, by name."""
+    try:
+        table = pl.read_parquet(dataset / HASHES).filter(nhwc=installed("nhwc"))  # another may see other images
+        same = table.join(look.stamps, on=list(STAMP)).select("name", "sha256", "size")
+    except (OSError, pl.exceptions.PolarsError):
+        return {}
+    names, *known = (column.to_list() for column in same)
+    return dict(zip(map(os.fsdecode, names), zip(*known, strict=True), strict=True))
+
+
+def remember_hashes(dataset: Path, look: Look, hashed: Hashes, manifest: pl.DataFrame) -> None:
+    """Write down what was read after this look; nothing at all where a file was not what its hash said.
+
+    Nothing of a file that was written within a tick of the look, or by its dates after it: it may have been written
+    once more, under the same stamp, after it was read.
+    """
+    if manifest["code"].is_in([str(Code.CHANGED)]).any():
+        (dataset / HASHES).unlink(missing_ok=True)
+    elif hashed.read:
+        _write_hashes(dataset / HASHES, look, hashed)
+
+
+def _write_hashes(file: Path, look: Look, hashed: Hashes) -> None:
+    settled = look.stamps.filter(pl.max_horizontal("written_ns", "changed_ns") <= look.at_ns - _TICK_NS)
+    sha256 = {name: one.sha256 for name, one in hashed.read.items()} | {
+        name: one[0] for name, one in hashed.known.items()
+    }
+    columns = {"name": list(map(os.fsencode, sha256)), "sha256": list(sha256.values())}
+    table = pl.DataFrame(columns, schema={"name": pl.Binary, "sha256": pl.String}).drop_nulls()
+    table = settled.join(table, on="name", maintain_order="left").with_columns(nhwc=pl.lit(installed("nhwc")))
+    if not table.is_empty():
+        write_frame(file, table)
+
+
 def forget(dataset: Path) -> None:
-    """The next ingest reads everything."""
+    """The next ingest looks at every file."""
     (dataset / SEEN).unlink(missing_ok=True)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,14 @@ OF_THE_MOMENT = frozenset({Code.CHANGED, Code.UNREADABLE_FILE, Code.OUT_OF_MEMOR
 HASHED_AT_ONCE = 32
 """Files that a thread hashes before it is given more: to hand over one takes longer than to hash a small one."""
 
+READ_AT_ONCE = 1 << 20
+"""Bytes of a file that are read for hashing at once."""
+
+Known = tuple[str, int]
+"""SHA-256 and size in bytes of a file that has not changed since it was read."""
+
+NOTHING: Mapping[str, Known] = MappingProxyType({})
+
 Advance = Callable[[int], None]
 """Told how many more files are done."""
 
@@ -51,6 +60,39 @@ class HashedEntry:
     sha256: str | None = None
     size: int | None = None
     violation: Violation | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hashes:
+    """Every candidate hashed, in the entries' order.
+
+    Args:
+        entries: the candidates.
+        read: those that were read now, by name.
+        known: what is known of the others, by name. They are made when asked for: a hundred thousand objects more
+            would have the interpreter look through all that it has for garbage.
+    """
+
+    entries: Sequence[Entry]
+    read: Mapping[str, HashedEntry]
+    known: Mapping[str, Known]
+
+    @cached_property
+    def sample_ids(self) -> list[str]:
+        """Each candidate's."""
+        return [entry.sample_id for entry in self.entries]
+
+    def sha256(self, entry: Entry) -> str | None:
+        """Of one candidate's file; None where it was not read."""
+        known = self.known.get(entry.name)
+        return self.read[entry.name].sha256 if known is None else known[0]
+
+    def of(self, entry: Entry) -> HashedEntry:
+        """One of the entries, hashed."""
+        if (read := self.read.get(entry.name)) is not None:
+            return read
+        sha256, size = self.known[entry.name]
+        return HashedEntry(entry=entry, sha256=sha256, size=size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +111,19 @@ class MadeShard:
     decoded: int
 
 
-def hash_entries(entries: Sequence[Entry], source: Source, *, max_bytes: int, advance: Advance) -> list[HashedEntry]:
-    """The SHA-256 of every candidate's file, in the entries' order; a file of more than max_bytes is not read."""
-    hashed: list[HashedEntry] = []
-    parts = [entries[start : start + HASHED_AT_ONCE] for start in range(0, len(entries), HASHED_AT_ONCE)]
+def hash_entries(
+    entries: Sequence[Entry], source: Source, *, max_bytes: int, advance: Advance, known: Mapping[str, Known] = NOTHING
+) -> Hashes:
+    """The SHA-256 of every candidate's file; a file of more than max_bytes is not read, nor is one that is known."""
+    still = {name: one for name, one in known.items() if one[1] <= max_bytes}
+    unread = [entry for entry in entries if entry.name not in still]
+    advance(len(entries) - len(unread))
+    read: dict[str, HashedEntry] = {}
+    parts = [unread[start : start + HASHED_AT_ONCE] for start in range(0, len(unread), HASHED_AT_ONCE)]
     for some in on_all_cores(partial(_hash_some, source=source, max_bytes=max_bytes), parts):
-        hashed += some
+        read |= {one.entry.name: one for one in some}
         advance(len(some))
-    return hashed
+    return Hashes(entries=entries, read=read, known=still)
 
 
 def _hash_some(entries: Sequence[Entry], source: Source, max_bytes: int) -> list[HashedEntry]:
@@ -85,7 +132,7 @@ def _hash_some(entries: Sequence[Entry], source: Source, max_bytes: int) -> list
 
 def _hash_entry(entry: Entry, source: Source, max_bytes: int) -> HashedEntry:
     try:
-        with source.location(entry).open("rb") as file:
+        with open(source.location(entry), "rb", buffering=0) as file:  # noqa: PTH123  pathlib's takes twice as long
             size = os.fstat(file.fileno()).st_size
             if size > max_bytes:
                 expected, found = f"at most {max_bytes:,} bytes", f"{size:,} bytes"
@@ -93,8 +140,10 @@ def _hash_entry(entry: Entry, source: Source, max_bytes: int) -> HashedEntry:
                     code=Code.TOO_MANY_BYTES, stage="probe", aspect="bytes", expected=expected, found=found
                 )
                 return HashedEntry(entry=entry, size=size, violation=violation)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return HashedEntry(entry=entry, sha256=digest, size=file.tell())
+            digest = hashlib.sha256(file.read(READ_AT_ONCE))
+            while more := file.read(READ_AT_ONCE):
+                digest.update(more)
+            return HashedEntry(entry=entry, sha256=digest.hexdigest(), size=file.tell())
     except OSError as error:
         return HashedEntry(entry=entry, violation=_unreadable(error))
 

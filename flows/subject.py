@@ -43,6 +43,7 @@ class Subject:
         compared: the manifest's columns that a baseline's are held against; None: all that both have.
         pictures: gives the stored images; None where they are not stored.
         source: the folder that paths are relative to, where it is at hand.
+        checked: whether the manifest is known to keep a manifest's own rules.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Subject:
     compared: tuple[str, ...] | None = None
     pictures: Pictures | None = None
     source: Path | None = None
+    checked: bool = False
 
     @property
     def kept(self) -> pl.DataFrame:
@@ -83,7 +85,7 @@ def version_subject(version: Version, *, name: str, source: Path | None = None) 
     )
 
 
-def draft_subject(draft: Draft, *, name: str) -> Subject:
+def draft_subject(draft: Draft, *, name: str, checked: bool = False) -> Subject:
     """What an ingest would publish; its shards may still be staged."""
     dataset = draft.recipe.dataset_path
 
@@ -101,6 +103,7 @@ def draft_subject(draft: Draft, *, name: str) -> Subject:
         channels=ChannelStatistics.of_splits(channel_statistics(draft.manifest)) if draft.shards else None,
         pictures=partial(_pictures, shard),
         source=draft.recipe.source_path,
+        checked=checked,
     )
 
 

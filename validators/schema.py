@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pandera.backends.polars.builtin_checks  # noqa: F401  else the first check would wait for it
 import pandera.polars as pa
 import polars as pl
 from pandera.backends.polars.base import PolarsSchemaBackend

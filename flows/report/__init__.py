@@ -1,7 +1,7 @@
 """The report: one HTML page that opens offline, says first what the verdict is, and then shows why.
 
 It is a function of what was judged: no date, no place of the machine, and the same page, byte by byte, for the same
-manifest and pixels. It asks for matplotlib and Jinja, so callers import it when a report is wanted.
+manifest and pixels. It asks for Jinja, so callers import it when a report is wanted.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from nhwc.flows.printable import printable
@@ -77,22 +78,25 @@ def report_html(
 
 
 def _rendered(**parts: Any) -> str:
-    room = files(__name__)
-    script = room.joinpath("page.js").read_text(encoding="utf-8")
+    script = _part("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = _template().render(style=Markup(_part("page.css")), script=Markup(script), script_hash=digest, **parts)
+    return page.lstrip()
+
+
+def _part(name: str) -> str:
+    return files(__name__).joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Template:
+    """The page's template; to compile it takes as long as to fill it in."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["thousands"] = lambda number: f"{number:,}"
     environment.filters["percent"] = _percent
-    template = environment.from_string(room.joinpath("page.html.jinja").read_text(encoding="utf-8"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = template.render(
-        style=Markup(room.joinpath("page.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=digest,
-        **parts,
-    )
-    return page.lstrip()
+    return environment.from_string(_part("page.html.jinja"))
 
 
 def _shown(value: Any) -> Any:

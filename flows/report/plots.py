@@ -1,21 +1,17 @@
-"""Plots as SVG that takes the page's ink and fonts, light or dark, with what they show in words."""
+"""Plots of what was kept: the numbers that are drawn, and what they show in words."""
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import polars as pl
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from nhwc.flows.report.drawing import Axis, Frame, doubling_axis, even_axis
 from nhwc.validators.contract import INTEGER_RANGES, TensorContract
 
 Array = np.ndarray[Any, Any]
@@ -28,24 +24,6 @@ _BINS = 40
 _WIDE = 8
 """Sizes so many times apart are drawn on a logarithmic scale."""
 
-_INK, _CURRENT, _BASELINE = "#010203", "#040506", "#070809"
-_AS_THE_PAGE = {_INK: "currentColor", _CURRENT: "var(--part-0)", _BASELINE: "var(--part-1)"}
-"""What each colour becomes on the page, which has others where it is dark."""
-
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "text.parse_math": False,
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
@@ -54,11 +32,13 @@ class Plot:
     Args:
         title: what it shows.
         words: the same in numbers, for who does not see it.
+        key: how each thing in it is marked, and its name; nothing where there is but one.
         svg: the drawing.
     """
 
     title: str
     words: str
+    key: tuple[tuple[str, str], ...]
     svg: Markup
 
 
@@ -67,8 +47,7 @@ def plots(kept: pl.DataFrame, contract: TensorContract, baseline: pl.DataFrame |
     sides = [("this version", kept.select(_MEASURED))]
     if baseline is not None:
         sides.append(("baseline", baseline.select("status", *_MEASURED).filter(pl.col("status") == "kept")))
-    with mpl.rc_context(_STYLE):
-        return [*_sizes(sides, contract), *_aspect(sides), *_brightness(sides, contract)]
+    return [*_sizes(sides, contract), *_aspect(sides), *_brightness(sides, contract)]
 
 
 _MEASURED = ("rows", "cols", "channel_mean")
@@ -76,35 +55,47 @@ _MEASURED = ("rows", "cols", "channel_mean")
 _Sides = list[tuple[str, pl.DataFrame]]
 """A name and kept samples: this version's, then the baseline's."""
 
-_COLOURS = (_CURRENT, _BASELINE)
-
 
 def _sizes(sides: _Sides, contract: TensorContract) -> Iterator[Plot]:
     """Source rows over cols, a point a size, larger the more have it."""
     known = [(name, side.drop_nulls(["rows", "cols"])) for name, side in sides]
     if not known[0][1].height:
         return
-    figure, axes = _axes(5.6)
+    points: list[tuple[str, float, float, float]] = []  # how it is marked, cols, rows, radius
     words: list[str] = []
     for k, (name, side) in reversed(list(enumerate(known))):
         sizes = side.group_by("rows", "cols").len()
         counts = sizes.top_k(MOST_SIZES, by=["len", "rows", "cols"]).sort("len", "rows", "cols", descending=True)
-        area = 12 + 240 * np.sqrt(counts["len"].to_numpy() / max(side.height, 1))
-        axes.scatter(counts["cols"], counts["rows"], s=area, color=_COLOURS[k], alpha=0.45, linewidths=0, label=name)
+        for rows, cols, count in counts.iter_rows():
+            points.append(
+                (f"points part-{k}", cols, rows, math.sqrt((12 + 240 * math.sqrt(count / side.height)) / math.pi))
+            )
         words.insert(0, _sizes_in_words(name if len(known) > 1 else "sources", side, sizes.height))
-    rows, cols, _ = contract.shape
-    if rows and cols:
-        axes.scatter([cols], [rows], marker="+", s=90, color=_INK, label=f"stored: {rows} x {cols}")
-    left, low, right, high = axes.dataLim.extents
-    if max(right, high) > _WIDE * min(left, low):
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log", base=2)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
-        axis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("cols")
-    axes.set_ylabel("rows")
-    yield _plot("Rows and cols of the sources", "; ".join(words), figure, axes)
+    key = [(f"point part-{k}", name) for k, (name, _) in enumerate(known)]
+    stored_rows, stored_cols, _ = contract.shape
+    stored = [(float(stored_cols), float(stored_rows))] if stored_rows and stored_cols else []
+    if stored:
+        key.append(("plus", f"stored: {stored_rows:,} x {stored_cols:,}"))
+    frame, scale = _frame_of_sizes([*((cols, rows) for _, cols, rows, _ in points), *stored])
+    content = [frame.point(scale(cols), scale(rows), radius, kind) for kind, cols, rows, radius in points]
+    content += [frame.cross(scale(cols), scale(rows)) for cols, rows in stored]
+    yield _plot("Rows and cols of the sources", words, key, frame.drawn(content))
+
+
+def _frame_of_sizes(sizes: list[tuple[float, float]]) -> tuple[Frame, Callable[[float], float]]:
+    """The axes that hold these cols and rows, and what brings a size onto them."""
+    values = [value for size in sizes for value in size]
+    doubling = max(values) > _WIDE * min(values)
+    scale: Callable[[float], float] = math.log2 if doubling else float
+
+    def axis(name: str, along: list[float]) -> Axis:
+        low, high = scale(min(along)), scale(max(along))
+        margin = 0.06 * (high - low) or (0.5 if doubling else max(1, high / 20))
+        low, high = low - margin, high + margin
+        return doubling_axis(name, low, high, most=8) if doubling else even_axis(name, low, high, most=8, least_step=1)
+
+    cols, rows = (list(along) for along in zip(*sizes, strict=True))
+    return Frame(along=axis("cols", cols), up=axis("rows", rows), height=396), scale
 
 
 def _sizes_in_words(name: str, side: pl.DataFrame, sizes: int) -> str:
@@ -155,21 +146,22 @@ def _histogram(
     known = [(name, values.filter(values.is_finite()).to_numpy()) for name, values in sides]
     if not known[0][1].size:
         return
-    figure, axes = _axes(2.2)
     edges = np.linspace(*span, _BINS + 1)
-    words = []
-    for k, (name, values) in enumerate(known):
-        counts, _ = np.histogram(np.clip(values, *span), edges)
-        shares = 100 * counts / max(values.size, 1)
-        filled = k == 0
-        axes.stairs(
-            shares, edges, fill=filled, color=_COLOURS[k], alpha=0.75 if filled else 1, linewidth=1.5, label=name
-        )
-        words.append(_spread_in_words(name if len(known) > 1 else "samples", values, said))
-    axes.set_xticks(ticks, [f"{said(tick):.4g}" for tick in ticks])
-    axes.set_xlabel(label)
-    axes.set_ylabel("% of samples")
-    yield _plot(title, "; ".join(words), figure, axes)
+    shares = [100 * np.histogram(np.clip(values, *span), edges)[0] / max(values.size, 1) for _, values in known]
+    margin = (span[1] - span[0]) / 20
+    along = Axis(
+        name=label,
+        low=span[0] - margin,
+        high=span[1] + margin,
+        ticks=tuple((tick, f"{said(tick):.4g}") for tick in ticks),
+    )
+    most = 1.05 * max(float(share.max()) for share in shares)
+    frame = Frame(along=along, up=even_axis("% of samples", 0, most, most=5), height=148)
+    kinds = ("filled part-0", "outline part-1")[: len(known)]
+    drawn = [frame.bars(edges.tolist(), share.tolist(), kind) for share, kind in zip(shares, kinds, strict=True)]
+    key = [(kind, name) for kind, (name, _) in zip(kinds, known, strict=True)]
+    words = [_spread_in_words(name if len(known) > 1 else "samples", values, said) for name, values in known]
+    yield _plot(title, words, key, frame.drawn(drawn))
 
 
 def _spread_in_words(name: str, values: Array, said: Callable[[float], float]) -> str:
@@ -179,35 +171,5 @@ def _spread_in_words(name: str, values: Array, said: Callable[[float], float]) -
     return f"{name}: median {middle:.2f}, four fifths from {low:.2f} to {high:.2f}"
 
 
-def _axes(height: float) -> tuple[Figure, Axes]:
-    """A drawing of 5.2 inches (374 points) width, its axes with a faint grid."""
-    figure = Figure(figsize=(5.2, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.grid(color=_INK, alpha=0.12, linewidth=0.8)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _plot(title: str, words: str, figure: Figure, axes: Axes) -> Plot:
-    if len(axes.get_legend_handles_labels()[0]) > 1:
-        legend = axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderpad=0)
-        for handle in legend.legend_handles:
-            if handle is not None and hasattr(handle, "set_sizes"):
-                handle.set_sizes([40])
-                handle.set_alpha(1)
-    written, nothing = StringIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with mpl.rc_context({"svg.hashsalt": title}):  # names within it are then its own, and the same in every run
-        figure.savefig(written, format="svg", transparent=True, metadata=nothing)
-    return Plot(title=title, words=words, svg=Markup(_inline(written.getvalue())))
-
-
-def _inline(svg: str) -> str:
-    """The drawing as a part of a page: the page's ink and fonts, no names but those that it refers to."""
-    svg = svg[svg.index("<svg") :]
-    for colour, name in _AS_THE_PAGE.items():
-        svg = svg.replace(colour, name)
-    svg = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>", "", svg, flags=re.DOTALL)
-    named = set(re.findall(r"#(\w+)", svg))
-    svg = re.sub(r' id="([^"]*)"', lambda name: name[0] if name[1] in named else "", svg)
-    svg = re.sub(r"font-family: [^;\"]*; ", "", svg)
-    return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+def _plot(title: str, words: list[str], key: list[tuple[str, str]], svg: Markup) -> Plot:
+    return Plot(title=title, words="; ".join(words), key=tuple(key) if len(key) > 1 else (), svg=svg)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from nhwc.pipelines.probe import claimed_format, sniff
-from nhwc.pipelines.sources.protocol import Discovery, Entry, Listing, by_name, refused
+from nhwc.pipelines.sources.protocol import STAMP, Discovery, Entry, Listing, by_name, refused
 from nhwc.validators.violation import Code
 
 LITTER_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
@@ -24,14 +26,15 @@ class Folder:
 
     root: Path
 
-    def discover(self) -> Discovery:
+    def discover(self, known: Container[str] = ()) -> Discovery:
         """Every file, link and special file below the root, and every folder without any.
 
         Hidden and littered files are skipped, each by name. A file is a candidate when its first bytes are those of an
-        image, or when it is named like one (and will then be quarantined with what is wrong with its bytes).
+        image, or when it is named like one (and will then be quarantined with what is wrong with its bytes). It is
+        not opened where its name is known to be a candidate's.
         """
         folders: list[str] = []
-        entries = by_name(self._walk(folders))
+        entries = by_name(self._walk(folders, known))
         return Discovery(entries=entries, folders=tuple(sorted(folders, key=os.fsencode)))
 
     def location(self, entry: Entry) -> Path:
@@ -40,28 +43,39 @@ class Folder:
 
     def listing(self) -> Listing:
         """Name, inode, size, mode and times of every entry, folders too; of a link also where it leads."""
-        digest, changed_ns = hashlib.sha256(), 0
-        waiting = [""]
+        digest, stamps = hashlib.sha256(), list[tuple[bytes, int, int, int, int]]()
+        changed_ns, waiting = 0, [""]
         while waiting:
             folder = waiting.pop()
             try:
                 with os.scandir(self.root / folder) as found:
-                    items = sorted(found, key=lambda item: os.fsencode(item.name))
+                    items = sorted(found, key=lambda item: item.name)
             except OSError as error:
                 digest.update(f"{folder!r} {error.errno}\n".encode())
                 continue
+            above = f"{folder}/" if folder else ""
             for item in items:
-                status = item.stat(follow_symlinks=False)
-                changed_ns = max(changed_ns, status.st_mtime_ns, status.st_ctime_ns)
-                leads = os.path.realpath(item.path) if stat.S_ISLNK(status.st_mode) else ""
-                there = leads and Path(leads).exists()
-                facts = (status.st_mode, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-                digest.update(f"{folder!r} {item.name!r} {facts} {leads!r} {there}\n".encode())
-                if stat.S_ISDIR(status.st_mode):
-                    waiting.append(f"{folder}/{item.name}" if folder else item.name)
-        return Listing(digest=digest.hexdigest(), changed_ns=changed_ns)
+                name = above + item.name
+                try:
+                    status = item.stat(follow_symlinks=False)
+                except OSError as error:
+                    digest.update(f"{name!r} {error.errno}\n".encode())
+                    continue
+                mode, written_ns, inode_ns = status.st_mode, status.st_mtime_ns, status.st_ctime_ns
+                changed_ns = max(changed_ns, written_ns, inode_ns)
+                said = f"{name!r} {mode} {status.st_ino} {status.st_size} {written_ns} {inode_ns}"
+                if stat.S_ISREG(mode):
+                    stamps.append((os.fsencode(name), status.st_ino, status.st_size, written_ns, inode_ns))
+                elif stat.S_ISDIR(mode):
+                    waiting.append(name)
+                elif stat.S_ISLNK(mode):
+                    leads = os.path.realpath(item.path)
+                    said += f" {leads!r} {Path(leads).exists()}"
+                digest.update(said.encode() + b"\n")
+        table = pl.DataFrame(stamps, schema=dict(STAMP), orient="row")
+        return Listing(digest=digest.hexdigest(), changed_ns=changed_ns, stamps=table)
 
-    def _walk(self, folders: list[str]) -> Iterator[Entry]:
+    def _walk(self, folders: list[str], known: Container[str]) -> Iterator[Entry]:
         waiting = [""]
         while waiting:
             folder = waiting.pop()
@@ -86,6 +100,8 @@ class Folder:
                 name = f"{folder}/{item.name}" if folder else item.name
                 if item.is_dir(follow_symlinks=False):
                     waiting.append(name)
+                elif name in known and item.is_file(follow_symlinks=False):
+                    yield Entry(name=name)
                 else:
                     yield self._classified(Entry(name=name), item)
 

@@ -91,8 +91,9 @@ def label_entries(discovery: Discovery, labelling: Labelling) -> tuple[Entry, ..
         lost = labelling.listed.keys() - {entry.path for entry in entries}
         if lost == labelling.listed.keys():
             _refuse_if_strange(lost, discovery)
-        entries += [_missing(path) for path in lost]
-    return by_name(entries)
+        if lost:
+            return by_name([*entries, *(_missing(path) for path in lost)])
+    return tuple(entries)  # still by name
 
 
 def _refuse_if_strange(listed: Iterable[str], discovery: Discovery) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+import polars as pl
 
 from nhwc.validators.violation import Code, Violation
 
@@ -40,6 +42,8 @@ class Entry:
     @property
     def path(self) -> str:
         """The name as text that is always UTF-8: other bytes are shown as \\xNN."""
+        if self.name.isascii():
+            return self.name
         return os.fsencode(self.name).decode("utf-8", "backslashreplace")
 
 
@@ -51,6 +55,16 @@ class Discovery:
     folders: tuple[str, ...] = ()
 
 
+STAMP: Mapping[str, Any] = {
+    "name": pl.Binary,  # that its entry will have, in the system's bytes
+    "inode": pl.UInt64,
+    "size": pl.Int64,  # bytes
+    "written_ns": pl.Int64,  # since 1970, as the next
+    "changed_ns": pl.Int64,
+}
+"""The columns of what the system says of a file: while all are the same, so is what is in it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Listing:
     """What the system says of everything that a source has, without a byte of it being read.
@@ -58,10 +72,12 @@ class Listing:
     Args:
         digest: SHA-256, 64 hex digits: another one where anything was added, removed, renamed or written since.
         changed_ns: when anything of it changed last, in nanoseconds since 1970.
+        stamps: a row a file; columns as in STAMP.
     """
 
     digest: str
     changed_ns: int
+    stamps: pl.DataFrame
 
 
 class Source(Protocol):
@@ -71,8 +87,11 @@ class Source(Protocol):
     gives the same entries in the same order, whatever order the system lists them in. `folder.Folder` is an example.
     """
 
-    def discover(self) -> Discovery:
-        """Every entry, sorted by name. Entries without a label yet; `labels.label_entries` gives them theirs."""
+    def discover(self, known: Container[str] = ()) -> Discovery:
+        """Every entry, sorted by name. Entries without a label yet; `labels.label_entries` gives them theirs.
+
+        Files of known names were candidates when they were last read and have not changed since: none is opened.
+        """
         ...
 
     def location(self, entry: Entry) -> Path:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from nhwc.flows.recipe import Recipe, parse_recipe
+from nhwc.flows.seen import HASHES
 
 Write = Callable[..., Path]
 
@@ -55,8 +56,8 @@ def recipe_for(tmp_path: Path) -> Callable[..., Recipe]:
 
 
 def tree_hash(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file below a folder, by relative path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """The SHA-256 of every file below a folder, by relative path; without HASHES, which depends on when it is made."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != HASHES)
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

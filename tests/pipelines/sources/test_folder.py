@@ -142,3 +142,28 @@ def test_every_case_of_the_file_system_corpus_is_accounted_for(corpus: Path, tmp
             assert links.get(path, "link_broken") == found[path], path
         else:
             assert fates.get(kind, "candidate") == found[path], path
+
+
+def test_a_known_file_is_not_opened(tmp_path: Path) -> None:
+    """What was a candidate when it was last read is one; a folder of that name is none."""
+    (tmp_path / "text").write_text("no image")
+    (tmp_path / "folder").mkdir()
+    entries = Folder(root=tmp_path).discover({"text", "folder"}).entries
+    assert {"text": "candidate", "folder": "skipped"} == {entry.name: entry.status for entry in entries}
+
+
+def test_a_listing_has_a_stamp_of_each_file(tmp_path: Path) -> None:
+    """Of files only, whatever their names; what changes a file changes its stamp and the digest."""
+    name = os.fsencode(tmp_path / "cat" / "a") + b"\xff.png"
+    (tmp_path / "cat").mkdir()
+    Path(os.fsdecode(name)).write_bytes(PNG)
+    (tmp_path / "link").symlink_to("cat")
+    before = Folder(root=tmp_path).listing()
+    status = Path(os.fsdecode(name)).stat()
+    stamp = (b"cat/a\xff.png", status.st_ino, len(PNG), status.st_mtime_ns, status.st_ctime_ns)
+    assert [stamp] == before.stamps.rows()
+    Path(os.fsdecode(name)).chmod(0o600)
+    after = Folder(root=tmp_path).listing()
+    assert before.stamps.rows() != after.stamps.rows()
+    assert before.digest != after.digest
+    assert before.changed_ns <= after.changed_ns
