@@ -76,17 +76,18 @@ class Gather:
         self._ids = samples["sample_id"].to_arrow()
         self._cuts = np.searchsorted(self._shard[self._by_shard], np.arange(len(shards) + 1))
         self._opened: dict[int, Any] = {}  # arrays, or EncodedImages
+        self._begins: dict[int, int] = {}
         self._lock = threading.Lock()
 
     def __call__(self, indices: Array) -> Array:
         """The images of the samples at int64[samples] indices: (samples, rows, cols, channels).
 
-        A read-only view of the shard where they lie in it one after another, since to copy is most of the work.
+        Where they lie in a shard one after another its pages are lent as they are, since to copy is most of the work.
         """
         numbers, rows = self._shard[indices], self._row[indices]
         if self._as_stored and (numbers == numbers[0]).all() and _is_run(rows):
-            view: Array = self._images(int(numbers[0]))[rows[0] : rows[-1] + 1]
-            if view.ctypes.data % ALIGNMENT == 0:
+            view = self._view(int(numbers[0]), int(rows[0]), int(rows[-1]) + 1)
+            if view is not None:
                 return self._touched(view)
         images = self._memory.array((len(indices), *self._contract.sizes), self._dtype)
         if self._decoding is not None:
@@ -121,6 +122,27 @@ class Gather:
                 self._read(images, stretch)
             copy(images, stretch, into[first:after])
 
+    def _view(self, number: int, first: int, after: int) -> Array | None:
+        """These rows of a shard in a map of their own, which is copied where something writes into it; None where
+        TensorFlow would copy it anyway, or the system has no more maps to give.
+
+        Into what is a part of an array from NumPy, TensorFlow's operations write their results, where nothing else
+        needs that part: into a map that all share they would write for all, and if that is read-only, crash.
+        """
+        images = self._images(number)
+        begin = self._begins[number] + first * images[0].nbytes
+        if begin % ALIGNMENT:
+            return None
+        page = begin - begin % mmap.ALLOCATIONGRANULARITY
+        size = (after - first) * images[0].nbytes
+        try:
+            with self._paths[number].open("rb") as file:
+                lent = mmap.mmap(file.fileno(), begin - page + size, access=mmap.ACCESS_COPY, offset=page)
+        except OSError:
+            return None
+        values = np.frombuffer(lent, images.dtype, offset=begin - page, count=size // images.dtype.itemsize)
+        return values.reshape(after - first, *images.shape[1:])
+
     def _images(self, number: int) -> Any:
         if number not in self._opened:
             timed(self._stopwatch, "read", self._open_once)(number)
@@ -148,6 +170,7 @@ class Gather:
         rows, ids = self._row[mine], _taken(self._ids, mine).cast(pa.string())
         if rows.max() >= len(shard.images) or not _taken(shard.sample_ids, rows).equals(ids):
             raise _refusal(path, Code.CHECKSUM, "other samples than the manifest places in it")
+        self._begins[number] = shard.begins or 0
         return shard.images
 
 

@@ -126,10 +126,12 @@ class Shard:
 
     Args:
         images: a read-only view of the mapped file; where files are kept as they are, EncodedImages.
+        begins: where in the file the images of pixels begin, in bytes.
         labels, sample_ids: of each sample.
     """
 
     images: Images
+    begins: int | None = None
     labels: pa.StringArray
     sample_ids: pa.StringArray
 
@@ -143,9 +145,13 @@ def open_shard(path: Path, image: ImageRecipe | None = None) -> Shard:
     """
     with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
         batch = reader.get_batch(0)
+        source.seek(0)
+        file = source.read_buffer(1)
     images = batch["image"]
     if not pa.types.is_large_binary(images.type):
-        return Shard(images=images.to_numpy_ndarray(), labels=batch["label"], sample_ids=batch["sample_id"])
+        pixels = images.to_numpy_ndarray()
+        begins = pixels.ctypes.data - file.address
+        return Shard(images=pixels, begins=begins, labels=batch["label"], sample_ids=batch["sample_id"])
     if image is None:
         raise ValueError(f"{path} keeps files as they are: to decode them takes the recipe that it was made by")
     from nhwc.pipelines.encoded import EncodedImages  # noqa: PLC0415  TensorFlow, which shards of pixels do without

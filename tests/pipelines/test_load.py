@@ -281,6 +281,20 @@ def test_batches_that_are_kept_stay_as_they_are(write_version, scale):
         np.testing.assert_array_equal(expected if scale == "none" else (expected / 255).astype(np.float32), images)
 
 
+@pytest.mark.parametrize("rows", [8, 64])
+@pytest.mark.parametrize("part", [slice(None), slice(0, 3), slice(1, None)])
+def test_what_is_computed_in_place_of_a_batch_stays_out_of_the_shard(write_version, rows, part):
+    """TensorFlow writes a result over the part of a batch that nothing needs any more: the shard never sees it."""
+    written = write_version(32, rows=rows, cols=8, channels=3, shards=2, splits=("train",))
+    before = [path.read_bytes() for path in written.shards]
+    batches = load(written.folder, batch_size=8)
+    changed = batches.map(lambda images, labels: tf.bitwise.invert(images[part]))
+    expected = np.stack([~written.images[one] for one in written.ids["train"]]).reshape(4, 8, rows, 8, 3)[:, part]
+    for _ in range(3):  # epochs: each reads the same pages again
+        np.testing.assert_array_equal(expected, np.stack([batch.numpy() for batch in changed]))
+    assert before == [path.read_bytes() for path in written.shards]
+
+
 def test_standard_without_a_train_split(write_version):
     """The statistics of all samples stand in."""
     version = write_version(12, splits=("test",))
