@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -17,12 +18,22 @@ Result = TypeVar("Result")
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`work(item)` of each item, in the items' order. An interrupt is raised between two results."""
+def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 1) -> Iterator[Result]:
+    """`work(item)` of each item, in the items' order. An interrupt is raised between two results.
+
+    A thread is given `at_once` items before it is given more: to hand over one takes longer than a little work.
+    """
+    waiting = iter(items)
+    parts = iter(lambda: list(islice(waiting, at_once)), [])
     with held_back_interrupts() as let_through, ThreadPoolExecutor(THREADS) as pool:
-        for result in pool.map(work, items):
-            yield result
-            let_through()
+        for results in pool.map(partial(_each, work), parts):
+            for result in results:
+                yield result
+                let_through()
+
+
+def _each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    return [work(item) for item in items]
 
 
 @contextmanager

@@ -40,6 +40,12 @@ OF_THE_MOMENT = frozenset({Code.CHANGED, Code.UNREADABLE_FILE, Code.OUT_OF_MEMOR
 HASHED_AT_ONCE = 32
 """Files that a thread hashes before it is given more: to hand over one takes longer than to hash a small one."""
 
+ROWS_AT_ONCE = 8192
+"""Rows of the manifest that wait to become a frame."""
+
+SMALL_VALUES = 1 << 16
+"""Values of as many images as a thread is given at a time."""
+
 READ_AT_ONCE = 1 << 20
 """Bytes of a file that are read for hashing at once."""
 
@@ -119,15 +125,12 @@ def hash_entries(
     unread = [entry for entry in entries if entry.name not in still]
     advance(len(entries) - len(unread))
     read: dict[str, HashedEntry] = {}
-    parts = [unread[start : start + HASHED_AT_ONCE] for start in range(0, len(unread), HASHED_AT_ONCE)]
-    for some in on_all_cores(partial(_hash_some, source=source, max_bytes=max_bytes), parts):
-        read |= {one.entry.name: one for one in some}
-        advance(len(some))
+    work = partial(_hash_entry, source=source, max_bytes=max_bytes)
+    for number, one in enumerate(on_all_cores(work, unread, at_once=HASHED_AT_ONCE), 1):
+        read[one.entry.name] = one
+        if number % HASHED_AT_ONCE == 0 or number == len(unread):
+            advance((number - 1) % HASHED_AT_ONCE + 1)
     return Hashes(entries=entries, read=read, known=still)
-
-
-def _hash_some(entries: Sequence[Entry], source: Source, max_bytes: int) -> list[HashedEntry]:
-    return [_hash_entry(entry, source, max_bytes) for entry in entries]
 
 
 def _hash_entry(entry: Entry, source: Source, max_bytes: int) -> HashedEntry:
@@ -194,48 +197,72 @@ def make_shard(
             splits = {sample.entry.sample_id: sample.entry.split for sample in chunk.samples}  # may be others by now
             split = pl.col("sample_id").replace_strict(splits, return_dtype=pl.String)
             return MadeShard(rows=rows.with_columns(split=split), decoded=0)
-    content = _Content(len(chunk.samples), image)
-    rows_made: list[dict[str, Any]] = []
+    content, gathered = _Content(len(chunk.samples), image), _Rows()
     make = partial(_make_sample, source=source, image=image, stages=image_stages(image))
     with silenced_native_stderr():
-        for row, stored in on_all_cores(make, chunk.samples):
+        for row, stored in on_all_cores(make, chunk.samples, at_once=_at_once(image)):
             if stored is not None:
                 row |= {"shard": chunk.name, "row": content.add(row, stored)}
-            rows_made.append(row)
+            gathered.add(row)
             advance(1)
     if content.kept:
         write_durably(shard_file, partial(_write_arrow, content.batch()))
-    rows = frame(rows_made)
-    if not any(row.get("code") in OF_THE_MOMENT for row in rows_made):
-        write_frame(rows_file, rows)
-    return MadeShard(rows=rows, decoded=rows.height - rows["decoder"].null_count())
+    made = gathered.frame()
+    if made.filter(pl.col("code").is_in([str(code) for code in OF_THE_MOMENT])).is_empty():
+        write_frame(rows_file, made)
+    return MadeShard(rows=made, decoded=made.height - made["decoder"].null_count())
+
+
+def _at_once(image: ImageRecipe) -> int:
+    """Images that a thread is given at a time: small ones several, large ones one, so that all threads end together."""
+    values: int = np.prod(image.contract.sizes, dtype=int)
+    return max(1, min(16, SMALL_VALUES // values))
+
+
+class _Rows:
+    """The rows of a chunk: as a frame they take a tenth of the memory that they take one by one."""
+
+    def __init__(self) -> None:
+        self._frames, self._rows = list[pl.DataFrame](), list[dict[str, Any]]()
+
+    def add(self, row: dict[str, Any]) -> None:
+        """One more."""
+        self._rows.append(row)
+        if len(self._rows) == ROWS_AT_ONCE:
+            self._frames.append(frame(self._rows))
+            self._rows = []
+
+    def frame(self) -> pl.DataFrame:
+        """All of them."""
+        return pl.concat([*self._frames, frame(self._rows)])
 
 
 class _Content:
     """What a shard comes to hold: pixels in one array of its final size, or files as they are."""
 
     def __init__(self, samples: int, image: ImageRecipe) -> None:
-        self._contract, self.kept = image.contract, list[dict[str, Any]]()
+        self._contract, self.kept = image.contract, 0
         pixels = image.storage == "pixels"
         self._pixels = np.empty((samples, *image.contract.sizes), image.dtype) if pixels else None
-        self._files: list[bytes] = []
+        self._files, self._labels, self._ids = list[bytes](), list[str](), list[str]()
 
     def add(self, row: dict[str, Any], stored: Array | bytes) -> int:
         """Hold one more sample; its place."""
-        place = len(self.kept)
+        place = self.kept
         if isinstance(stored, bytes):
             self._files.append(stored)
         elif self._pixels is not None:
             self._pixels[place] = stored
-        self.kept.append(row)
+        self._labels.append(row["label"])
+        self._ids.append(row["sample_id"])
+        self.kept += 1
         return place
 
     def batch(self) -> pa.RecordBatch:
         """All that is held."""
-        labels, ids = [row["label"] for row in self.kept], [row["sample_id"] for row in self.kept]
         if self._pixels is None:
-            return encoded_batch(self._files, labels, ids)
-        return record_batch(self._pixels[: len(ids)], labels, ids, self._contract)
+            return encoded_batch(self._files, self._labels, self._ids)
+        return record_batch(self._pixels[: self.kept], self._labels, self._ids, self._contract)
 
 
 def _make_sample(

@@ -28,8 +28,8 @@ ALIGNMENT = 64
 SHARD_BYTES = 128 * 2**20
 """What a full shard's images take: large enough to read at disk speed, small enough to make again."""
 
-SHARD_SAMPLES = 8192
-"""At most so many samples a shard: a killed run of small images loses no more than these."""
+SHARD_SAMPLES = 1 << 17
+"""At most so many samples a shard: a killed run of tiny images loses no more than these, a minute's work."""
 
 
 def samples_a_shard(contract: TensorContract) -> int:

@@ -6,7 +6,7 @@ import pytest
 
 import nhwc
 
-HEAVY = ("tensorflow", "keras", "prefect", "polars", "pandera", "pyarrow", "PIL", "pydantic", "matplotlib", "jinja2")
+HEAVY = ("tensorflow", "keras", "prefect", "polars", "pandera", "pyarrow", "PIL", "pydantic", "numba", "jinja2")
 
 
 def loaded_after(statement: str) -> set[str]:
