@@ -21,6 +21,7 @@ import polars as pl
 from nhwc.flows.draft import drafted, known_rows, settled_rows
 from nhwc.flows.durable import locked, write_text
 from nhwc.flows.native_stderr import silenced_native_stderr
+from nhwc.flows.parallel import beside
 from nhwc.flows.publish import (
     FIRST,
     REFUSED_REPORT,
@@ -44,6 +45,7 @@ from nhwc.flows.shards import (
     Hashes,
     Known,
     MadeShard,
+    Workshop,
     hash_entries,
     make_shard,
     plan_chunks,
@@ -237,19 +239,26 @@ def _make_shards(
     total = sum(len(chunk.samples) for chunk in chunks)
     staging, shards = recipe.dataset_path / STAGING, recipe.dataset_path / "shards"
     staging.mkdir(exist_ok=True)
-    advance = partial(_advance, progress, "decode", total)
-    make = partial(make_shard, source=source, image=recipe.image, staging=staging, shards=shards, advance=advance)
     each = max(1, -(-len(chunks) // MOST_STEPS))
     groups = [chunks[start : start + each] for start in range(0, len(chunks), each)]
-    steps = [
-        step(f"decode {number} of {len(groups)}", partial(_make_group, group, make))
-        for number, group in enumerate(groups, 1)
-    ]
+    with beside() as hand_over:  # a shard is written and synced while the next is decoded
+        workshop = Workshop(
+            source=source,
+            image=recipe.image,
+            staging=staging,
+            shards=shards,
+            advance=partial(_advance, progress, "decode", total),
+            hand_over=hand_over,
+        )
+        steps = [
+            step(f"decode {number} of {len(groups)}", partial(_make_group, group, workshop))
+            for number, group in enumerate(groups, 1)
+        ]
     return list(itertools.chain.from_iterable(steps))
 
 
-def _make_group(chunks: Sequence[Chunk], make: Callable[[Chunk], MadeShard]) -> list[MadeShard]:
-    return [make(chunk) for chunk in chunks]
+def _make_group(chunks: Sequence[Chunk], workshop: Workshop) -> list[MadeShard]:
+    return [make_shard(chunk, workshop) for chunk in chunks]
 
 
 def _advance(progress: Progress, name: str, total: int, more: int) -> None:

@@ -36,6 +36,49 @@ def _each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]
     return [work(item) for item in items]
 
 
+Work = Callable[[], None]
+
+
+@contextmanager
+def beside() -> Iterator[Callable[[Work], None]]:
+    """Pieces of work one after another in a thread beside the caller's; the function given hands over one.
+
+    It waits until the one before has ended, so that no more than two are in memory, and raises that one's error; so
+    does the end.
+    """
+    running: list[tuple[threading.Thread, list[BaseException]]] = []
+
+    def end() -> None:
+        while running:
+            thread, errors = running[0]
+            thread.join()
+            running.pop(0)
+            if errors:
+                raise errors[0]
+
+    def hand_over(work: Work) -> None:
+        end()
+        errors: list[BaseException] = []
+        thread = threading.Thread(target=_caught, args=(work, errors))
+        running.append((thread, errors))
+        thread.start()
+
+    try:
+        yield hand_over
+    except BaseException:
+        for thread, _ in running:  # what goes on must not outlive the caller's hold of the place it writes to
+            thread.join()
+        raise
+    end()
+
+
+def _caught(work: Work, errors: list[BaseException]) -> None:
+    try:
+        work()
+    except BaseException as error:
+        errors.append(error)
+
+
 @contextmanager
 def held_back_interrupts() -> Iterator[Callable[[], None]]:
     """Keep SIGINT and SIGTERM waiting meanwhile; the function given lets one that waits through.

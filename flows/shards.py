@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ HASHED_AT_ONCE = 32
 ROWS_AT_ONCE = 8192
 """Rows of the manifest that wait to become a frame."""
 
-SMALL_VALUES = 1 << 16
+SMALL_VALUES = 1 << 20
 """Values of as many images as a thread is given at a time."""
 
 READ_AT_ONCE = 1 << 20
@@ -182,35 +183,68 @@ def _parts(samples: Sequence[HashedEntry], image: ImageRecipe) -> Iterator[tuple
         yield tuple(part)
 
 
-def make_shard(
-    chunk: Chunk, *, source: Source, image: ImageRecipe, staging: Path, shards: Path, advance: Advance
-) -> MadeShard:
-    """The manifest's rows of a chunk; its shard lies in `staging` afterwards, or already in `shards`.
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """Where shards are made, and how.
+
+    Args:
+        source: of the files.
+        image: the recipe.
+        staging: the folder where shards and their rows are written.
+        shards: the folder where shards of versions lie.
+        advance: told how many more files are done.
+        hand_over: has a shard written; by default at once.
+    """
+
+    source: Source
+    image: ImageRecipe
+    staging: Path
+    shards: Path
+    advance: Advance
+    hand_over: Callable[[Callable[[], None]], None] = lambda work: work()
+
+
+def make_shard(chunk: Chunk, workshop: Workshop) -> MadeShard:
+    """The manifest's rows of a chunk; its shard is handed over to be written, or lies there already.
 
     A chunk that an earlier run finished is not made again: its rows are written last, and read back here.
     """
-    rows_file, shard_file = staging / f"{chunk.name}.parquet", staging / f"{chunk.name}.arrow"
-    if rows_file.is_file():
-        rows = pl.read_parquet(rows_file)
-        if rows["shard"].null_count() == rows.height or shard_file.is_file() or (shards / shard_file.name).is_file():
-            advance(len(chunk.samples))
-            splits = {sample.entry.sample_id: sample.entry.split for sample in chunk.samples}  # may be others by now
-            split = pl.col("sample_id").replace_strict(splits, return_dtype=pl.String)
-            return MadeShard(rows=rows.with_columns(split=split), decoded=0)
+    if (before := _made_before(chunk, workshop)) is not None:
+        workshop.advance(len(chunk.samples))
+        return MadeShard(rows=before, decoded=0)
+    image = workshop.image
     content, gathered = _Content(len(chunk.samples), image), _Rows()
-    make = partial(_make_sample, source=source, image=image, stages=image_stages(image))
+    make = partial(_make_sample, source=workshop.source, image=image, stages=image_stages(image))
     with silenced_native_stderr():
         for row, stored in on_all_cores(make, chunk.samples, at_once=_at_once(image)):
             if stored is not None:
                 row |= {"shard": chunk.name, "row": content.add(row, stored)}
             gathered.add(row)
-            advance(1)
+            workshop.advance(1)
+    rows = gathered.frame()
+    workshop.hand_over(partial(_write_shard, workshop.staging / chunk.name, content, rows))
+    return MadeShard(rows=rows, decoded=rows.height - rows["decoder"].null_count())
+
+
+def _made_before(chunk: Chunk, workshop: Workshop) -> pl.DataFrame | None:
+    """The rows of a chunk that an earlier run finished, if its shard is there too."""
+    rows_file, shard_name = workshop.staging / f"{chunk.name}.parquet", f"{chunk.name}.arrow"
+    if not rows_file.is_file():
+        return None
+    rows = pl.read_parquet(rows_file)
+    without = rows["shard"].null_count() == rows.height
+    if not (without or (workshop.staging / shard_name).is_file() or (workshop.shards / shard_name).is_file()):
+        return None
+    splits = {sample.entry.sample_id: sample.entry.split for sample in chunk.samples}  # may be others by now
+    return rows.with_columns(split=pl.col("sample_id").replace_strict(splits, return_dtype=pl.String))
+
+
+def _write_shard(place: Path, content: _Content, rows: pl.DataFrame) -> None:
+    """The shard, and then its rows, by which the next run knows that it is whole."""
     if content.kept:
-        write_durably(shard_file, partial(_write_arrow, content.batch()))
-    made = gathered.frame()
-    if made.filter(pl.col("code").is_in([str(code) for code in OF_THE_MOMENT])).is_empty():
-        write_frame(rows_file, made)
-    return MadeShard(rows=made, decoded=made.height - made["decoder"].null_count())
+        write_durably(place.with_suffix(".arrow"), partial(_write_arrow, content.batch()))
+    if rows.filter(pl.col("code").is_in([str(code) for code in OF_THE_MOMENT])).is_empty():
+        write_frame(place.with_suffix(".parquet"), rows)
 
 
 def _at_once(image: ImageRecipe) -> int:
@@ -287,8 +321,8 @@ def _prepare(
 ) -> tuple[bytes, Prepared]:
     """Read one file and pass it through the stages; whatever is wrong with it comes back as violations."""
     try:
-        with source.location(sample.entry).open("rb") as file:
-            content = file.read(image.max_bytes + 1)  # one more than allowed is enough to refuse it
+        with open(source.location(sample.entry), "rb", buffering=0) as file:  # noqa: PTH123  as above
+            content = _read(file, image.max_bytes + 1)  # one more than allowed is enough to refuse it
     except OSError as error:
         return b"", Prepared(violations=(_unreadable(error),))
     if len(content) <= image.max_bytes and hashlib.sha256(content).hexdigest() != sample.sha256:
@@ -298,6 +332,14 @@ def _prepare(
         return b"", Prepared(violations=(changed,))
     suffix = Path(sample.entry.name).suffix
     return content, prepare(content, suffix=suffix, recipe=image, stages=stages, sample_id=sample.entry.sample_id)
+
+
+def _read(file: io.FileIO, most: int) -> bytes:
+    """At most so many bytes; a read may give fewer than there are."""
+    content = file.read(min(most, os.fstat(file.fileno()).st_size + 1))
+    while content and len(content) < most and (more := file.read(most - len(content))):
+        content += more
+    return content
 
 
 def entry_row(entry: Entry) -> dict[str, Any]:

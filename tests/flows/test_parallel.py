@@ -5,11 +5,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from nhwc.flows.parallel import on_all_cores
+from nhwc.flows.parallel import beside, on_all_cores
 
 
 class Interrupted(BaseException):
@@ -53,8 +53,8 @@ def test_an_interrupt_at_any_moment_ends_it() -> None:
     before = signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     interrupted = 0
     for turn in range(1, 61):
-        signal.setitimer(signal.ITIMER_REAL, turn * 0.0005)
-        with pytest.raises(Interrupted):
+        with pytest.raises(Interrupted):  # noqa: PT012  the clock must not strike before it is looked for
+            signal.setitimer(signal.ITIMER_REAL, turn * 0.0005)
             list(on_all_cores(str, itertools.chain(range(3_000), _wait())))
         interrupted += 1
     signal.signal(signal.SIGALRM, before)
@@ -90,3 +90,59 @@ def test_other_threads_may_use_it_too() -> None:
     thread.start()
     thread.join()
     assert [3, 2, 1] == got
+
+
+def test_work_beside_the_caller_is_done_in_order_and_by_the_end() -> None:
+    """One piece at a time, while the caller goes on."""
+    done: list[int] = []
+    going_on = threading.Event()
+
+    def first() -> None:
+        going_on.wait(10)
+        done.append(1)
+
+    with beside() as hand_over:
+        hand_over(first)
+        assert [] == done
+        going_on.set()
+        hand_over(lambda: done.append(2))
+        assert 1 == done[0]
+    assert [1, 2] == done
+
+
+def test_an_error_beside_the_caller_is_raised_at_the_next_piece_or_the_end() -> None:
+    """A full disk is no success."""
+
+    def fail() -> None:
+        raise OSError(28, "No space left on device")
+
+    later: list[int] = []
+
+    def then(*more: Callable[[], None]) -> None:
+        with beside() as hand_over:
+            for work in (fail, *more):
+                hand_over(work)
+
+    with pytest.raises(OSError, match="No space left"):
+        then(lambda: later.append(1))
+    assert [] == later
+    with pytest.raises(OSError, match="No space left"):
+        then()
+
+
+def test_what_runs_beside_ends_before_an_error_of_the_callers_leaves() -> None:
+    """Nothing writes into a folder that the caller has let go."""
+    done: list[int] = []
+
+    def slow() -> None:
+        time.sleep(0.05)
+        done.append(1)
+
+    def fail() -> None:
+        with beside() as hand_over:
+            hand_over(slow)
+            raise ValueError("elsewhere")
+
+    with pytest.raises(ValueError, match="elsewhere"):
+        fail()
+    assert [1] == done
