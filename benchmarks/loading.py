@@ -1,6 +1,6 @@
 """How fast `nhwc.load` gives batches, beside what a user would otherwise write, all by turns in one run.
 
-    python benchmarks/loading.py [--quick] [--repeats 5] [--photos 3000] [--only L1,L5]
+    python benchmarks/loading.py [--quick] [--repeats 5] [--photos 4000] [--only L1,L5]
 
 Every batch is copied once by its consumer, as to a device. That copy of batches that lie ready is the physical limit:
 no loader's batches come faster to who reads them. Where files are decoded it is libjpeg-turbo alone.
@@ -211,7 +211,7 @@ def encoded_races(home: Path, count: int) -> list[Race]:
         ours=lambda: ours,
         limit=bare(home / "photos", False),
         limit_name="libjpeg-turbo alone",
-        repeats=0.5,  # seconds each
+        repeats=0.8,  # seconds each
     )
     return [
         race(rival="keras.utils.image_dataset_from_directory", theirs=lambda: keras_way),
@@ -300,7 +300,7 @@ def measure(asked: argparse.Namespace, say: Say) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--photos", type=int, default=3000)
+    parser.add_argument("--photos", type=int, default=4000)
     parser.add_argument("--only", default="L1,L2,L3,L4,EN,L5,L6")
     run(measure, asked_of(parser))
 

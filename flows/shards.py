@@ -44,8 +44,8 @@ HASHED_AT_ONCE = 32
 ROWS_AT_ONCE = 8192
 """Rows of the manifest that wait to become a frame."""
 
-SMALL_VALUES = 1 << 20
-"""Values of as many images as a thread is given at a time."""
+SMALL_BYTES = 1 << 17
+"""Of as many files as a thread is given at a time."""
 
 READ_AT_ONCE = 1 << 20
 """Bytes of a file that are read for hashing at once."""
@@ -216,7 +216,7 @@ def make_shard(chunk: Chunk, workshop: Workshop) -> MadeShard:
     content, gathered = _Content(len(chunk.samples), image), _Rows()
     make = partial(_make_sample, source=workshop.source, image=image, stages=image_stages(image))
     with silenced_native_stderr():
-        for row, stored in on_all_cores(make, chunk.samples, at_once=_at_once(image)):
+        for row, stored in on_all_cores(make, chunk.samples, at_once=_at_once(chunk.samples)):
             if stored is not None:
                 row |= {"shard": chunk.name, "row": content.add(row, stored)}
             gathered.add(row)
@@ -247,10 +247,10 @@ def _write_shard(place: Path, content: _Content, rows: pl.DataFrame) -> None:
         write_frame(place.with_suffix(".parquet"), rows)
 
 
-def _at_once(image: ImageRecipe) -> int:
-    """Images that a thread is given at a time: small ones several, large ones one, so that all threads end together."""
-    values: int = np.prod(image.contract.sizes, dtype=int)
-    return max(1, min(16, SMALL_VALUES // values))
+def _at_once(samples: Sequence[HashedEntry]) -> int:
+    """Files that a thread is given at a time: small ones several, large ones one, so that all threads end together."""
+    held = sum(sample.size or 0 for sample in samples)
+    return max(1, min(16, SMALL_BYTES * len(samples) // max(1, held)))
 
 
 class _Rows:
