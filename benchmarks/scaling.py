@@ -210,7 +210,7 @@ def measure(asked: argparse.Namespace, say: Say) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, nargs="+", default=[1000, 4000, 60_000])
+    parser.add_argument("--images", type=int, nargs="+", default=[1000, 4000, 16_000, 60_000])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=list(GROUPS), choices=list(GROUPS))
     run(measure, asked_of(parser))

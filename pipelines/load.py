@@ -295,8 +295,8 @@ def _tf_options(options: BatchOptions) -> tf.data.Options:
     chosen = tf.data.Options()
     # a prefetch after the epoch's end would leave a checkpoint of its last batches without the epoch
     chosen.experimental_optimization.inject_prefetch = False
-    # all is set already; and its thread sleeps twice as long each time, while an iterator that ends waits for it: a pass
-    # that took 0.08 s ended after 0.15 s, and one of 2.6 s after 5.1 s
+    # all is set already; and an iterator that ends waits for the tuner's thread, which sleeps twice as long each time:
+    # a pass of 0.08 s ended after 0.15 s, one of 2.6 s after 5.1 s
     chosen.autotune.enabled = False
     if options.shard[1] > 1:  # dealt already: tf.distribute must not deal a second time
         chosen.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
