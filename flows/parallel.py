@@ -51,7 +51,10 @@ def beside() -> Iterator[Callable[[Work], None]]:
     def end() -> None:
         while running:
             thread, errors = running[0]
-            thread.join()
+            with (
+                held_back_interrupts()
+            ):  # a join that is interrupted calls the thread ended, though it runs (Python 3.11)
+                thread.join()
             running.pop(0)
             if errors:
                 raise errors[0]
@@ -60,14 +63,16 @@ def beside() -> Iterator[Callable[[Work], None]]:
         end()
         errors: list[BaseException] = []
         thread = threading.Thread(target=_caught, args=(work, errors))
-        running.append((thread, errors))
-        thread.start()
+        with held_back_interrupts():
+            thread.start()
+            running.append((thread, errors))
 
     try:
         yield hand_over
     except BaseException:
-        for thread, _ in running:  # what goes on must not outlive the caller's hold of the place it writes to
-            thread.join()
+        with held_back_interrupts():  # what goes on must not outlive the caller's hold of the place it writes to
+            for thread, _ in running:
+                thread.join()
         raise
     end()
 

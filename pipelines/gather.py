@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import mmap
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
@@ -32,6 +33,9 @@ _LARGE_IMAGE = 16 * 2**10
 """Bytes. To copy so much takes longer than to ask for the copy."""
 
 _PAGE = mmap.PAGESIZE
+
+_MOST_LENT = 64
+"""Maps that are lent at a time: each keeps a file open for as long as its batch lives, and a process may open few."""
 
 _FEW_STRETCHES = 16
 """Changes of shard among the images asked for that are not worth sorting for."""
@@ -77,6 +81,7 @@ class Gather:
         self._cuts = np.searchsorted(self._shard[self._by_shard], np.arange(len(shards) + 1))
         self._opened: dict[int, Any] = {}  # arrays, or EncodedImages
         self._begins: dict[int, int] = {}
+        self._lent: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
         self._lock = threading.Lock()
 
     def __call__(self, indices: Array) -> Array:
@@ -124,14 +129,14 @@ class Gather:
 
     def _view(self, number: int, first: int, after: int) -> Array | None:
         """These rows of a shard in a map of their own, which is copied where something writes into it; None where
-        TensorFlow would copy it anyway, or the system has no more maps to give.
+        TensorFlow would copy it anyway, or so many maps are lent already.
 
         Into what is a part of an array from NumPy, TensorFlow's operations write their results, where nothing else
         needs that part: into a map that all share they would write for all, and if that is read-only, crash.
         """
         images = self._images(number)
         begin = self._begins[number] + first * images[0].nbytes
-        if begin % ALIGNMENT:
+        if begin % ALIGNMENT or len(self._lent) >= _MOST_LENT:
             return None
         page = begin - begin % mmap.ALLOCATIONGRANULARITY
         size = (after - first) * images[0].nbytes
@@ -140,6 +145,7 @@ class Gather:
                 lent = mmap.mmap(file.fileno(), begin - page + size, access=mmap.ACCESS_COPY, offset=page)
         except OSError:
             return None
+        self._lent.add(lent)
         values = np.frombuffer(lent, images.dtype, offset=begin - page, count=size // images.dtype.itemsize)
         return values.reshape(after - first, *images.shape[1:])
 
