@@ -57,7 +57,7 @@ def resample(pixels: Array, *, box: Box, rows: int, cols: int, method: Antialias
         lines, down = _along_cols(lines, down, channels), None
     if across is not None:
         lines = _along_rows(lines, across)
-    return lines[..., :channels] if down is None else _along_cols(lines, down, channels)
+    return np.ascontiguousarray(lines[..., :channels]) if down is None else _along_cols(lines, down, channels)
 
 
 def _along_rows(lines: Array, taps: tuple[Array, Array]) -> Array:

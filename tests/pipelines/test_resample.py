@@ -50,7 +50,7 @@ def test_any_box_at_any_size_is_pillows(method, size, target, corners, channels,
     pixels, box = noise(height, width, channels, seed, hard=hard), (left, top, right, bottom)
     expected = by_pillow(pixels, box, rows, cols, method)
     sampled = resample(pixels, box=box, rows=rows, cols=cols, method=method)
-    assert (np.uint8, expected.shape) == (sampled.dtype, sampled.shape)
+    assert (np.uint8, expected.shape, True) == (sampled.dtype, sampled.shape, sampled.flags.c_contiguous)
     np.testing.assert_array_equal(expected, sampled)
 
 
