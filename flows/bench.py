@@ -130,15 +130,7 @@ def bench(dataset: str | Path, options: BatchOptions, pace: Pace) -> Bench:
         raise _refused(error) from error
     return Bench(
         version=version,
-        images=str(
-            batch_contract_of(
-                version.contract,
-                None,
-                scale=options.scale,
-                dtype=options.dtype,
-                channels_first=options.channels_first,
-            )
-        ),
+        images=_batch_text(version, options),
         first_seconds=(free.waits[0][1] if pace.cold else first) - started,
         epoch_batches=epoch_batches,
         found=Bottleneck(
@@ -151,6 +143,14 @@ def bench(dataset: str | Path, options: BatchOptions, pace: Pace) -> Bench:
             channels_first=options.channels_first,
         ),
     )
+
+
+def _batch_text(version: Version, options: BatchOptions) -> str:
+    """What a batch's images are."""
+    contract = batch_contract_of(
+        version.contract, None, scale=options.scale, dtype=options.dtype, channels_first=options.channels_first
+    )
+    return str(contract)
 
 
 def _each_run(pace: Pace, epoch_batches: int) -> Pace:

@@ -11,7 +11,7 @@ from nhwc.flows.frozen_contract import contract_findings, read_contract
 from nhwc.flows.own_rules import read_own_rules
 from nhwc.flows.publish import Draft
 from nhwc.flows.recipe import Recipe
-from nhwc.flows.shards import OF_THE_MOMENT, Hashes, entry_row, violation_row
+from nhwc.flows.shards import Hashes, entry_row, of_the_moment, violation_row
 from nhwc.pipelines.sources.labels import Labelling, class_findings, class_names
 from nhwc.pipelines.sources.protocol import Discovery, Entry
 from nhwc.pipelines.version import Version
@@ -42,7 +42,7 @@ def known_rows(hashed: Hashes, before: Version | None, recipe: Recipe) -> pl.Dat
 def _decided_by_bytes() -> pl.Expr:
     """Rows that the same bytes and recipe bring about again: kept, or refused by a stage that saw the bytes."""
     by_stage = pl.col("stage").is_in(["probe", "decode", "convert", "resize"]) & pl.col("sha256").is_not_null()
-    return (pl.col("status") == "kept") | (by_stage & ~pl.col("code").is_in([str(code) for code in OF_THE_MOMENT]))
+    return (pl.col("status") == "kept") | (by_stage & ~of_the_moment())
 
 
 def settled_rows(entries: Iterable[Entry], hashed: Hashes) -> pl.DataFrame:

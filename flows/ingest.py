@@ -40,7 +40,6 @@ from nhwc.flows.publish import (
 from nhwc.flows.recipe import Recipe, read_recipe
 from nhwc.flows.seen import Look, forget, is_unchanged, known_hashes, look_at, remember, remember_hashes
 from nhwc.flows.shards import (
-    OF_THE_MOMENT,
     Chunk,
     Hashes,
     Known,
@@ -48,6 +47,7 @@ from nhwc.flows.shards import (
     Workshop,
     hash_entries,
     make_shard,
+    of_the_moment,
     plan_chunks,
 )
 from nhwc.flows.subject import draft_subject
@@ -142,7 +142,8 @@ def run_ingest(recipe: Recipe, *, step: Step = run_now, progress: Progress = no_
         forget(recipe.dataset_path)
         draft, decoded = _make_draft(recipe, before, look, step, progress)
         ingested = step("publish", partial(_judge_and_publish, draft, before, decoded))
-        if ingested.version is not None and not _of_the_moment(ingested.manifest):
+        lasting = ingested.manifest.filter(of_the_moment(Code.UNREADABLE_FOLDER)).is_empty()
+        if ingested.version is not None and lasting:  # else another run may find something else though nothing changes
             remember(look, ingested.version)
         return ingested
 
@@ -158,12 +159,6 @@ def _unchanged(recipe: Recipe, version: Version) -> Ingested:
         made=0,
         place=version.folder,
     )
-
-
-def _of_the_moment(manifest: pl.DataFrame) -> bool:
-    """Whether another run may find something else though nothing changes."""
-    codes = [str(code) for code in (*OF_THE_MOMENT, Code.UNREADABLE_FOLDER)]
-    return bool(manifest["code"].is_in(codes).any())
 
 
 def draft_of(recipe: Recipe, *, step: Step = run_now, progress: Progress = no_progress) -> Draft:
@@ -293,7 +288,7 @@ def _publish(draft: Draft, number: str) -> Version:
 def _write_report(draft: Draft, path: Path, reproduce: Sequence[str]) -> None:
     """What the gate says of the draft, as a page."""
     from nhwc.flows.gate import GateOptions, judge_subject  # noqa: PLC0415  it imports this module
-    from nhwc.flows.report import report_html  # noqa: PLC0415  the plotting library, for what is published only
+    from nhwc.flows.report import report_html  # noqa: PLC0415  Jinja, for what is published only
 
     subject = draft_subject(draft, name=draft.recipe.dataset, checked=True)
     verdict = judge_subject(subject, GateOptions())

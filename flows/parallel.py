@@ -51,10 +51,7 @@ def beside() -> Iterator[Callable[[Work], None]]:
     def end() -> None:
         while running:
             thread, errors = running[0]
-            with (
-                held_back_interrupts()
-            ):  # a join that is interrupted calls the thread ended, though it runs (Python 3.11)
-                thread.join()
+            _join(thread)
             running.pop(0)
             if errors:
                 raise errors[0]
@@ -70,11 +67,16 @@ def beside() -> Iterator[Callable[[Work], None]]:
     try:
         yield hand_over
     except BaseException:
-        with held_back_interrupts():  # what goes on must not outlive the caller's hold of the place it writes to
-            for thread, _ in running:
-                thread.join()
+        for thread, _ in running:  # what goes on must not outlive the caller's hold of the place it writes to
+            _join(thread)
         raise
     end()
+
+
+def _join(thread: threading.Thread) -> None:
+    """Wait for its end. A join that is interrupted calls the thread ended, though it runs (Python 3.11)."""
+    with held_back_interrupts():
+        thread.join()
 
 
 def _caught(work: Work, errors: list[BaseException]) -> None:

@@ -38,6 +38,12 @@ from nhwc.validators.violation import Code, Violation
 OF_THE_MOMENT = frozenset({Code.CHANGED, Code.UNREADABLE_FILE, Code.OUT_OF_MEMORY})
 """What the next run may find otherwise though the bytes are the same: never taken over from a run before."""
 
+
+def of_the_moment(*also: Code) -> pl.Expr:
+    """Whether a row's code is of these, or one of OF_THE_MOMENT."""
+    return pl.col("code").is_in([str(code) for code in (*OF_THE_MOMENT, *also)])
+
+
 HASHED_AT_ONCE = 32
 """Files that a thread hashes before it is given more: to hand over one takes longer than to hash a small one."""
 
@@ -243,7 +249,7 @@ def _write_shard(place: Path, content: _Content, rows: pl.DataFrame) -> None:
     """The shard, and then its rows, by which the next run knows that it is whole."""
     if content.kept:
         write_durably(place.with_suffix(".arrow"), partial(_write_arrow, content.batch()))
-    if rows.filter(pl.col("code").is_in([str(code) for code in OF_THE_MOMENT])).is_empty():
+    if rows.filter(of_the_moment()).is_empty():
         write_frame(place.with_suffix(".parquet"), rows)
 
 

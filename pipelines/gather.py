@@ -19,7 +19,7 @@ import pyarrow as pa
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.memory import Memory
 from nhwc.pipelines.stopwatch import Stopwatch, timed
-from nhwc.pipelines.store import ALIGNMENT, Images, open_shard
+from nhwc.pipelines.store import ALIGNMENT, Shard, open_shard
 from nhwc.validators.contract import TensorContract
 from nhwc.validators.errors import DataError
 from nhwc.validators.verdict import Verdict
@@ -79,8 +79,7 @@ class Gather:
         self._by_shard = np.argsort(self._shard, kind="stable")
         self._ids = samples["sample_id"].to_arrow()
         self._cuts = np.searchsorted(self._shard[self._by_shard], np.arange(len(shards) + 1))
-        self._opened: dict[int, Any] = {}  # arrays, or EncodedImages
-        self._begins: dict[int, int] = {}
+        self._opened: dict[int, Shard] = {}
         self._lent: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
         self._lock = threading.Lock()
 
@@ -117,12 +116,12 @@ class Gather:
             np.take(in_order, np.argsort(by_shard), axis=0, out=into, mode="clip")
 
     def _each_stretch(
-        self, numbers: Array, rows: Array, into: Array, copy: Callable[[Array, Array, Array], None]
+        self, numbers: Array, rows: Array, into: Array, copy: Callable[[Any, Array, Array], None]
     ) -> None:
         """Copy each stretch of samples that lie in one shard, once."""
         cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
         for first, after in pairwise(cuts):
-            images, stretch = self._images(int(numbers[first])), rows[first:after]
+            images, stretch = self._shard_of(int(numbers[first])).images, rows[first:after]
             if self._read is not None:
                 self._read(images, stretch)
             copy(images, stretch, into[first:after])
@@ -134,12 +133,13 @@ class Gather:
         Into what is a part of an array from NumPy, TensorFlow's operations write their results, where nothing else
         needs that part: into a map that all share they would write for all, and if that is read-only, crash.
         """
-        images = self._images(number)
-        begin = self._begins[number] + first * images[0].nbytes
+        shard = self._shard_of(number)
+        images, each = shard.images, shard.images[0].nbytes
+        begin = shard.begins + first * each
         if begin % ALIGNMENT or len(self._lent) >= _MOST_LENT:
             return None
         page = begin - begin % mmap.ALLOCATIONGRANULARITY
-        size = (after - first) * images[0].nbytes
+        size = (after - first) * each
         try:
             with self._paths[number].open("rb") as file:
                 lent = mmap.mmap(file.fileno(), begin - page + size, access=mmap.ACCESS_COPY, offset=page)
@@ -149,7 +149,7 @@ class Gather:
         values = np.frombuffer(lent, images.dtype, offset=begin - page, count=size // images.dtype.itemsize)
         return values.reshape(after - first, *images.shape[1:])
 
-    def _images(self, number: int) -> Any:
+    def _shard_of(self, number: int) -> Shard:
         if number not in self._opened:
             timed(self._stopwatch, "read", self._open_once)(number)
         return self._opened[number]
@@ -159,7 +159,7 @@ class Gather:
             if number not in self._opened:
                 self._opened[number] = self._open(number)
 
-    def _open(self, number: int) -> Images:
+    def _open(self, number: int) -> Shard:
         """Map a shard, and see that what the manifest places there is there."""
         path = self._paths[number]
         try:
@@ -176,8 +176,7 @@ class Gather:
         rows, ids = self._row[mine], _taken(self._ids, mine).cast(pa.string())
         if rows.max() >= len(shard.images) or not _taken(shard.sample_ids, rows).equals(ids):
             raise _refusal(path, Code.CHECKSUM, "other samples than the manifest places in it")
-        self._begins[number] = shard.begins or 0
-        return shard.images
+        return shard
 
 
 def broken_shard(path: Path, code: Code, found: str) -> Violation:

@@ -1,4 +1,4 @@
-"""8-bit images at other rows and cols, to the bit as Pillow and TensorFlow give them, in a third of their time.
+"""8-bit images at other rows and cols, to the bit as Pillow and TensorFlow give them, in half of their time or less.
 
 Pillow's way (src/libImaging/Resample.c): each output is a sum of its taps in whole numbers, weights in 22 bits, across
 the rows first and then down the cols, rounded to 8 bits in between. TensorFlow's bilinear (resize_bilinear_op.cc) takes

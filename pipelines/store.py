@@ -126,12 +126,12 @@ class Shard:
 
     Args:
         images: a read-only view of the mapped file; where files are kept as they are, EncodedImages.
-        begins: where in the file the images of pixels begin, in bytes.
+        begins: where in the file images of pixels begin, in bytes; 0 where files are kept.
         labels, sample_ids: of each sample.
     """
 
     images: Images
-    begins: int | None = None
+    begins: int = 0
     labels: pa.StringArray
     sample_ids: pa.StringArray
 
