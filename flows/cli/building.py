@@ -1,0 +1,94 @@
+"""Commands that make a dataset: demo, init, inspect, explain, ingest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nhwc.flows.cli.shared import Direct, RecipeFile, app, import_tensorflow, print_table
+from nhwc.validators.errors import RecipeError
+
+
+@app.command()
+def demo(
+    to: Annotated[Path, typer.Option(help="Where to write the images and the dataset.")] = Path("demo"),
+    direct: Direct = False,
+) -> None:
+    """Run the main job on real images, some broken, and train a small Conv2D."""
+    import_tensorflow()
+    from nhwc.flows.demo import run_demo
+
+    run_demo(to, direct=direct, say=print)
+
+
+@app.command()
+def init(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A folder of images.")],
+    to: Annotated[Path, typer.Option(help="Where to write the recipe.")] = Path("recipe.yaml"),
+) -> None:
+    """Look at a folder of images and write a recipe that fits it."""
+    from nhwc.flows.init import propose_recipe
+
+    contract = to.with_name(f"{to.stem}.contract.yaml")
+    for path in (to, contract):
+        if path.exists():
+            raise RecipeError(str(path), ("found a file there already, expected none: name another with --to",))
+    proposal = propose_recipe(source, recipe=to, contract=contract)
+    to.write_text(proposal.recipe, encoding="utf-8")
+    if proposal.contract is not None:
+        contract.write_text(proposal.contract, encoding="utf-8")
+    written = f"{to} and {contract}" if proposal.contract is not None else str(to)
+    print(f"{proposal.recipe}\nwritten to {written}\nnext: nhwc explain {to}, then nhwc ingest {to}")
+
+
+@app.command()
+def inspect(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders or published datasets.")],
+) -> None:
+    """Say rank, rows, cols, channels, dtype and format of what lies at each path."""
+    from nhwc.flows.inspect import inspect as look
+
+    looks = [look(path) for path in paths]
+    for text, _ in looks:
+        print(text)
+    if not all(sound for _, sound in looks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(recipe: RecipeFile) -> None:
+    """Print the stages of a recipe, each with its contract, before any image is read."""
+    from nhwc.flows.recipe import read_recipe
+
+    asked = read_recipe(recipe)
+    import_tensorflow()
+    from nhwc.flows.explain import explain as stages
+
+    print_table(("stage", "does", "what comes out"), stages(asked))
+    print(f"nothing was read. next: nhwc ingest {recipe}")
+
+
+@app.command()
+def ingest(recipe: RecipeFile, direct: Direct = False) -> None:
+    """Ingest a recipe: check every image, quarantine what is bad, publish a version."""
+    from nhwc.flows.recipe import read_recipe
+
+    asked = read_recipe(recipe)
+    import_tensorflow()
+    from nhwc.flows.progress import progress_bar
+    from nhwc.flows.summary import text
+
+    with progress_bar(asked.dataset) as progress:
+        if direct:
+            from nhwc.flows.ingest import run_ingest
+
+            ingested = run_ingest(asked, progress=progress)
+        else:
+            from nhwc.flows.prefect_run import ingest_with_prefect
+
+            ingested = ingest_with_prefect(asked, progress=progress)
+    print(text(ingested, asked.dataset))
+    if ingested.version is None:
+        raise typer.Exit(1)
