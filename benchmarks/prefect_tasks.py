@@ -18,6 +18,7 @@ from typing import Any
 
 from nhwc.flows import ingest as ingesting
 from nhwc.flows import prefect_run
+from nhwc.flows.engines import EngineOptions, open_engine
 from nhwc.flows.recipe import Recipe, read_recipe
 from nhwc.flows.shards import HashedEntry, plan_chunks
 from nhwc.pipelines.sources.folder import Folder
@@ -70,7 +71,8 @@ def decoding_steps(recipe: Recipe, images: int) -> int:
         return []
 
     source = Folder(root=recipe.source_path)
-    ingesting._make_shards(plan_chunks(hashed, recipe.image), source, recipe, count, ingesting.no_progress)
+    with open_engine(EngineOptions()) as engine:
+        ingesting._make_shards(plan_chunks(hashed, recipe.image), source, recipe, engine, count, ingesting.no_progress)
     return len(names)
 
 

@@ -20,8 +20,8 @@ import polars as pl
 
 from nhwc.flows.draft import drafted, known_rows, settled_rows
 from nhwc.flows.durable import locked, write_text
+from nhwc.flows.engines import Engine, EngineOptions, open_engine
 from nhwc.flows.native_stderr import silenced_native_stderr
-from nhwc.flows.parallel import beside
 from nhwc.flows.publish import (
     FIRST,
     REFUSED_REPORT,
@@ -46,7 +46,6 @@ from nhwc.flows.shards import (
     MadeShard,
     Workshop,
     hash_entries,
-    make_shard,
     of_the_moment,
     plan_chunks,
 )
@@ -62,8 +61,8 @@ from nhwc.validators.violation import Code, Violation
 
 Result = TypeVar("Result")
 
-MOST_STEPS = 150
-"""A run has no more decoding steps than this, since Prefect pays for each: beyond it, a step makes several shards."""
+THREADED = EngineOptions()
+"""The engine that is taken where none is named."""
 
 
 class Step(Protocol):
@@ -110,37 +109,56 @@ class Ingested:
     place: Path
 
 
-def ingest(recipe: str | Path | Recipe, *, direct: bool = False) -> Version:
+def ingest(
+    recipe: str | Path | Recipe,
+    *,
+    direct: bool = False,
+    engine: str = "threads",
+    workers: int | None = None,
+    address: str | None = None,
+) -> Version:
     """Ingest a recipe and return the version that it makes, or the latest one where nothing changed.
 
     Args:
         recipe: the path of a recipe, or a Recipe.
         direct: run without Prefect, whose temporary server takes seconds to start. The same tree comes out.
+        engine: who makes the shards: `threads` of this process, `processes` of this machine, `dask` or `ray`. The same
+            tree comes out.
+        workers: how many processes; None: as many as this machine has cores.
+        address: of a Dask scheduler or a Ray cluster that runs already; its workers must see the source and the
+            dataset's folder at the same paths.
 
-    Raises RecipeError for a wrong recipe, DataError where the data is over its budget (nothing is published then), and
-    MachineError where disk, network or Prefect's server fails.
+    Raises RecipeError for a wrong recipe or engine, DataError where the data is over its budget (nothing is published
+    then), and MachineError where disk, network, a worker or Prefect's server fails.
     """
-    asked = read_recipe(recipe)
+    asked, options = read_recipe(recipe), EngineOptions(name=engine, workers=workers, address=address)
     if direct:
-        ingested = run_ingest(asked)
+        ingested = run_ingest(asked, engine=options)
     else:
         from nhwc.flows.prefect_run import ingest_with_prefect  # noqa: PLC0415  starting Prefect takes seconds
 
-        ingested = ingest_with_prefect(asked)
+        ingested = ingest_with_prefect(asked, engine=options)
     if ingested.version is None:
         raise DataError(ingested.verdict)
     return ingested.version
 
 
-def run_ingest(recipe: Recipe, *, step: Step = run_now, progress: Progress = no_progress) -> Ingested:
-    """All the work of an ingest, one line a stage. Raises MachineError where the machine fails."""
+def run_ingest(
+    recipe: Recipe, *, engine: EngineOptions = THREADED, step: Step = run_now, progress: Progress = no_progress
+) -> Ingested:
+    """All the work of an ingest, one line a stage.
+
+    Raises RecipeError for a wrong engine, and MachineError where the machine fails.
+    """
+    engine.check()
     with _in_place(recipe):
         before = latest_version(recipe.dataset_path)
         look = look_at(recipe, Folder(root=recipe.source_path))
         if before is not None and is_unchanged(look, before):
             return _unchanged(recipe, before)
         forget(recipe.dataset_path)
-        draft, decoded = _make_draft(recipe, before, look, step, progress)
+        with open_engine(engine) as opened:
+            draft, decoded = _make_draft(recipe, before, look, opened, step, progress)
         ingested = step("publish", partial(_judge_and_publish, draft, before, decoded))
         lasting = ingested.manifest.filter(of_the_moment(Code.UNREADABLE_FOLDER)).is_empty()
         if ingested.version is not None and lasting:  # else another run may find something else though nothing changes
@@ -161,14 +179,18 @@ def _unchanged(recipe: Recipe, version: Version) -> Ingested:
     )
 
 
-def draft_of(recipe: Recipe, *, step: Step = run_now, progress: Progress = no_progress) -> Draft:
+def draft_of(
+    recipe: Recipe, *, engine: EngineOptions = THREADED, step: Step = run_now, progress: Progress = no_progress
+) -> Draft:
     """What an ingest would publish. What was decoded for it stays staged, so the ingest need not decode it again.
 
-    Raises MachineError where the machine fails.
+    Raises RecipeError for a wrong engine, and MachineError where the machine fails.
     """
+    engine.check()
     with _in_place(recipe):
         look = look_at(recipe, Folder(root=recipe.source_path))
-        return _make_draft(recipe, latest_version(recipe.dataset_path), look, step, progress)[0]
+        with open_engine(engine) as opened:
+            return _make_draft(recipe, latest_version(recipe.dataset_path), look, opened, step, progress)[0]
 
 
 @contextmanager
@@ -188,7 +210,7 @@ def _in_place(recipe: Recipe) -> Iterator[None]:
 
 
 def _make_draft(
-    recipe: Recipe, before: Version | None, look: Look, step: Step, progress: Progress
+    recipe: Recipe, before: Version | None, look: Look, engine: Engine, step: Step, progress: Progress
 ) -> tuple[Draft, int]:
     """The draft, and how many files were decoded for it now."""
     source, labelling = Folder(root=recipe.source_path), _labelling(recipe)
@@ -200,7 +222,7 @@ def _make_draft(
     settled = set(rows["sample_id"])
     unsettled = [one for one, name in zip(hashed.entries, hashed.sample_ids, strict=True) if name not in settled]
     new = [one for one in map(hashed.of, unsettled) if one.violation is None]
-    made = _make_shards(plan_chunks(new, recipe.image), source, recipe, step, progress)
+    made = _make_shards(plan_chunks(new, recipe.image), source, recipe, engine, step, progress)
     manifest = pl.concat([settled_rows(entries, hashed), rows, *(shard.rows for shard in made)])
     remember_hashes(recipe.dataset_path, look, hashed, manifest)
     decoded = sum(shard.decoded for shard in made)
@@ -228,32 +250,20 @@ def _hash(
 
 
 def _make_shards(
-    chunks: Sequence[Chunk], source: Source, recipe: Recipe, step: Step, progress: Progress
+    chunks: Sequence[Chunk], source: Source, recipe: Recipe, engine: Engine, step: Step, progress: Progress
 ) -> list[MadeShard]:
-    """Each chunk's shard. Chunks follow one another, so many to a step; inside one, all cores work on its samples."""
-    total = sum(len(chunk.samples) for chunk in chunks)
-    staging, shards = recipe.dataset_path / STAGING, recipe.dataset_path / "shards"
+    """Each chunk's shard, by the engine, told in no more steps than it bears."""
+    staging, shards = (recipe.dataset_path.absolute() / name for name in (STAGING, "shards"))
     staging.mkdir(exist_ok=True)
-    each = max(1, -(-len(chunks) // MOST_STEPS))
+    workshop = Workshop(source=source, image=recipe.image, staging=staging, shards=shards)
+    advance = partial(_advance, progress, "decode", sum(len(chunk.samples) for chunk in chunks))
+    each = max(1, -(-len(chunks) // engine.most_steps))
     groups = [chunks[start : start + each] for start in range(0, len(chunks), each)]
-    with beside() as hand_over:  # a shard is written and synced while the next is decoded
-        workshop = Workshop(
-            source=source,
-            image=recipe.image,
-            staging=staging,
-            shards=shards,
-            advance=partial(_advance, progress, "decode", total),
-            hand_over=hand_over,
-        )
-        steps = [
-            step(f"decode {number} of {len(groups)}", partial(_make_group, group, workshop))
-            for number, group in enumerate(groups, 1)
-        ]
+    steps = [
+        step(f"decode {number} of {len(groups)}", partial(engine.make, group, workshop, advance))
+        for number, group in enumerate(groups, 1)
+    ]
     return list(itertools.chain.from_iterable(steps))
-
-
-def _make_group(chunks: Sequence[Chunk], workshop: Workshop) -> list[MadeShard]:
-    return [make_shard(chunk, workshop) for chunk in chunks]
 
 
 def _advance(progress: Progress, name: str, total: int, more: int) -> None:

@@ -5,27 +5,38 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Given_co = TypeVar("Given_co", covariant=True)
+
+_LOOK_S = 0.02
+"""Seconds between two looks at work that is done elsewhere, pieces of which take seconds."""
 
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 1) -> Iterator[Result]:
+def on_all_cores(
+    work: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 1, threads: int = THREADS
+) -> Iterator[Result]:
     """`work(item)` of each item, in the items' order. An interrupt is raised between two results.
 
-    A thread is given `at_once` items before it is given more: to hand over one takes longer than a little work.
+    A thread is given `at_once` items before it is given more: to hand over one takes longer than a little work. With
+    one thread the work is done in the caller's.
     """
+    if threads == 1:
+        yield from map(work, items)
+        return
     waiting = iter(items)
     parts = iter(lambda: list(islice(waiting, at_once)), [])
-    with held_back_interrupts() as let_through, ThreadPoolExecutor(THREADS) as pool:
+    with held_back_interrupts() as let_through, ThreadPoolExecutor(threads) as pool:
         for results in pool.map(partial(_each, work), parts):
             for result in results:
                 yield result
@@ -36,11 +47,35 @@ def _each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]
     return [work(item) for item in items]
 
 
+class Promise(Protocol[Given_co]):
+    """What a pool or a cluster gives for work that it was handed: `concurrent.futures.Future`, or Dask's."""
+
+    def done(self) -> bool:
+        """Whether the work has ended."""
+        ...
+
+    def result(self) -> Given_co:
+        """What it gave; what it raised is raised."""
+        ...
+
+
+def kept_promises(promises: Iterable[Promise[Result]]) -> Iterator[Result]:
+    """The result of each, in order. An interrupt is raised while one is waited for."""
+    with held_back_interrupts() as let_through:
+        for promise in promises:
+            while not promise.done():
+                time.sleep(_LOOK_S)
+                let_through()
+            yield promise.result()
+            let_through()
+
+
 Work = Callable[[], None]
+HandOver = Callable[[Work], None]
 
 
 @contextmanager
-def beside() -> Iterator[Callable[[Work], None]]:
+def beside() -> Iterator[HandOver]:
     """Pieces of work one after another in a thread beside the caller's; the function given hands over one.
 
     It waits until the one before has ended, so that no more than two are in memory, and raises that one's error; so

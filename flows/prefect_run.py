@@ -15,7 +15,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from nhwc.flows.ingest import Ingested, Progress, no_progress, run_ingest
+from nhwc.flows.engines import EngineOptions
+from nhwc.flows.ingest import THREADED, Ingested, Progress, no_progress, run_ingest
 from nhwc.flows.recipe import Recipe, read_recipe
 from nhwc.flows.summary import artifact_key, markdown, one_line
 from nhwc.validators.errors import MachineError, NhwcError
@@ -25,7 +26,7 @@ _progress: ContextVar[Progress] = ContextVar("progress", default=no_progress)
 
 
 @flow(name="nhwc-ingest", validate_parameters=False, persist_result=False)
-def ingest_flow(recipe: Recipe | str) -> State[Any]:
+def ingest_flow(recipe: Recipe | str, engine: EngineOptions = THREADED) -> State[Any]:
     """The flow that `nhwc ingest`, `nhwc.ingest` and a deployment run.
 
     A run that may not publish is a failed flow run whose message says why; its state's data is the Ingested, or the
@@ -33,7 +34,7 @@ def ingest_flow(recipe: Recipe | str) -> State[Any]:
     """
     try:
         asked = read_recipe(recipe)
-        ingested = run_ingest(asked, step=run_as_task, progress=_progress.get())
+        ingested = run_ingest(asked, engine=engine, step=run_as_task, progress=_progress.get())
     except NhwcError as error:
         return Failed(message=str(error), data=error)
     said = one_line(ingested)
@@ -41,14 +42,16 @@ def ingest_flow(recipe: Recipe | str) -> State[Any]:
     return Failed(message=said, data=ingested) if ingested.version is None else Completed(message=said, data=ingested)
 
 
-def ingest_with_prefect(recipe: Recipe, *, progress: Progress = no_progress) -> Ingested:
+def ingest_with_prefect(
+    recipe: Recipe, *, engine: EngineOptions = THREADED, progress: Progress = no_progress
+) -> Ingested:
     """Run the flow here and now.
 
     Raises what `run_ingest` raises, and MachineError where Prefect's server cannot be reached or started.
     """
     told = _progress.set(progress)
     try:
-        came_to = ingest_flow(recipe, return_state=True).result(raise_on_failure=False)
+        came_to = ingest_flow(recipe, engine, return_state=True).result(raise_on_failure=False)
     except Exception as error:  # whatever Prefect's client raises where there is no server
         raise MachineError(f"Prefect could not run the flow: {error}: mend PREFECT_API_URL, or use --direct") from error
     finally:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from nhwc.flows.durable import write_durably, write_frame
 from nhwc.flows.native_stderr import silenced_native_stderr
-from nhwc.flows.parallel import on_all_cores
+from nhwc.flows.parallel import THREADS, HandOver, Work, on_all_cores
 from nhwc.pipelines.image import Prepared, image_stages, prepare
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.sources.protocol import Entry, Source
@@ -198,37 +198,41 @@ class Workshop:
         image: the recipe.
         staging: the folder where shards and their rows are written.
         shards: the folder where shards of versions lie.
-        advance: told how many more files are done.
-        hand_over: has a shard written; by default at once.
+        threads: that work on the samples of a chunk.
     """
 
     source: Source
     image: ImageRecipe
     staging: Path
     shards: Path
-    advance: Advance
-    hand_over: Callable[[Callable[[], None]], None] = lambda work: work()
+    threads: int = THREADS
 
 
-def make_shard(chunk: Chunk, workshop: Workshop) -> MadeShard:
+def at_once(work: Work) -> None:
+    """Do what is handed over now."""
+    work()
+
+
+def make_shard(chunk: Chunk, workshop: Workshop, *, advance: Advance, hand_over: HandOver = at_once) -> MadeShard:
     """The manifest's rows of a chunk; its shard is handed over to be written, or lies there already.
 
     A chunk that an earlier run finished is not made again: its rows are written last, and read back here.
     """
     if (before := _made_before(chunk, workshop)) is not None:
-        workshop.advance(len(chunk.samples))
+        advance(len(chunk.samples))
         return MadeShard(rows=before, decoded=0)
     image = workshop.image
     content, gathered = _Content(len(chunk.samples), image), _Rows()
     make = partial(_make_sample, source=workshop.source, image=image, stages=image_stages(image))
     with silenced_native_stderr():
-        for row, stored in on_all_cores(make, chunk.samples, at_once=_at_once(chunk.samples)):
+        each = _at_once(chunk.samples)
+        for row, stored in on_all_cores(make, chunk.samples, at_once=each, threads=workshop.threads):
             if stored is not None:
                 row |= {"shard": chunk.name, "row": content.add(row, stored)}
             gathered.add(row)
-            workshop.advance(1)
+            advance(1)
     rows = gathered.frame()
-    workshop.hand_over(partial(_write_shard, workshop.staging / chunk.name, content, rows))
+    hand_over(partial(_write_shard, workshop.staging / chunk.name, content, rows))
     return MadeShard(rows=rows, decoded=rows.height - rows["decoder"].null_count())
 
 

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from nhwc.flows.cli.shared import Direct, RecipeFile, app, import_tensorflow, print_table
+from nhwc.flows.cli.shared import (
+    Address,
+    Direct,
+    EngineName,
+    RecipeFile,
+    Workers,
+    app,
+    import_tensorflow,
+    print_table,
+)
 from nhwc.validators.errors import RecipeError
 
 
@@ -71,11 +80,20 @@ def explain(recipe: RecipeFile) -> None:
 
 
 @app.command()
-def ingest(recipe: RecipeFile, direct: Direct = False) -> None:
+def ingest(
+    recipe: RecipeFile,
+    direct: Direct = False,
+    engine: EngineName = "threads",
+    workers: Workers = None,
+    address: Address = None,
+) -> None:
     """Ingest a recipe: check every image, quarantine what is bad, publish a version."""
+    from nhwc.flows.engines import EngineOptions
     from nhwc.flows.recipe import read_recipe
 
     asked = read_recipe(recipe)
+    options = EngineOptions(name=engine, workers=workers, address=address)
+    options.check()
     import_tensorflow()
     from nhwc.flows.progress import progress_bar
     from nhwc.flows.summary import text
@@ -84,11 +102,11 @@ def ingest(recipe: RecipeFile, direct: Direct = False) -> None:
         if direct:
             from nhwc.flows.ingest import run_ingest
 
-            ingested = run_ingest(asked, progress=progress)
+            ingested = run_ingest(asked, engine=options, progress=progress)
         else:
             from nhwc.flows.prefect_run import ingest_with_prefect
 
-            ingested = ingest_with_prefect(asked, progress=progress)
+            ingested = ingest_with_prefect(asked, engine=options, progress=progress)
     print(text(ingested, asked.dataset))
     if ingested.version is None:
         raise typer.Exit(1)

@@ -27,6 +27,9 @@ ModelFile = Annotated[Path | None, typer.Option(help="A Keras model's .keras or 
 Scale = Annotated[str, typer.Option(help="How batches will be loaded: none, unit, signed or standard.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Hold files and pixels against their hashes too.")]
 Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="A published dataset, or the folder of one version.")]
+EngineName = Annotated[str, typer.Option("--engine", help="Who makes the shards: threads, processes, dask or ray.")]
+Workers = Annotated[int | None, typer.Option(help="How many processes; as many as there are cores.")]
+Address = Annotated[str | None, typer.Option(help="Of a Dask scheduler or a Ray cluster that runs already.")]
 Direct = Annotated[bool, typer.Option("--direct", help="Run without Prefect: the same tree, without its start-up.")]
 
 

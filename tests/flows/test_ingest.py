@@ -422,7 +422,7 @@ def test_many_small_shards_make_few_steps(
     expected = tree(version.dataset)
     assert 7 == version.kept["shard"].n_unique()
     version.dataset.rename(version.dataset.with_name("first"))
-    monkeypatch.setattr("nhwc.flows.ingest.MOST_STEPS", 2)
+    monkeypatch.setattr("nhwc.flows.engines.threads.MOST_STEPS", 2)
     names: list[str] = []
 
     def step(name: str, work: Any) -> Any:
