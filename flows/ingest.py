@@ -52,7 +52,7 @@ from nhwc.flows.shards import (
 from nhwc.flows.subject import draft_subject
 from nhwc.pipelines.sources.folder import Folder
 from nhwc.pipelines.sources.labels import Labelling, label_entries, read_label_file
-from nhwc.pipelines.sources.protocol import Entry, Source
+from nhwc.pipelines.sources.protocol import Discovery, Entry, Source
 from nhwc.pipelines.version import Version
 from nhwc.validators.errors import DataError, MachineError
 from nhwc.validators.manifest import check_manifest
@@ -216,6 +216,7 @@ def _make_draft(
     source, labelling = Folder(root=recipe.source_path), _labelling(recipe)
     known = known_hashes(recipe.dataset_path, look)
     discovery = step("discover", partial(source.discover, known))
+    _see_folders(discovery, before)
     entries = label_entries(discovery, labelling)
     hashed = step("hash", partial(_hash, entries, source, recipe, progress, known))
     rows = known_rows(hashed, before, recipe)
@@ -227,6 +228,18 @@ def _make_draft(
     remember_hashes(recipe.dataset_path, look, hashed, manifest)
     decoded = sum(shard.decoded for shard in made)
     return drafted(recipe, discovery, labelling, entries, manifest, before), decoded
+
+
+def _see_folders(discovery: Discovery, before: Version | None) -> None:
+    """Raises MachineError where a folder cannot be listed of which the version before has samples."""
+    paths = before.kept["path"] if before is not None else pl.Series(dtype=pl.String)
+    for entry in discovery.entries:
+        if entry.violation is None or entry.violation.code is not Code.UNREADABLE_FOLDER:
+            continue
+        lost = paths.str.starts_with("" if entry.path == "." else entry.path + "/").sum()
+        if before is not None and lost:
+            found = f"{entry.path}: cannot be listed ({entry.violation.found})"
+            raise MachineError(f"{found}, and version {before.number} has {lost} samples of it: open it, or remove it")
 
 
 def _labelling(recipe: Recipe) -> Labelling:

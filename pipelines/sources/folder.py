@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -19,6 +20,9 @@ LITTER_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
 LITTER_FILES = frozenset({"Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r"})
 HEAD_BYTES = 64
 
+_SETTLED = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+"""Why a folder cannot be listed that says nothing of the disk: what lies in it is left out, by name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Folder:
@@ -32,6 +36,8 @@ class Folder:
         Hidden and littered files are skipped, each by name. A file is a candidate when its first bytes are those of an
         image, or when it is named like one (and will then be quarantined with what is wrong with its bytes). It is
         not opened where its name is known to be a candidate's.
+
+        Raises OSError where the disk fails while a folder is listed: what lies in it cannot be known then.
         """
         folders: list[str] = []
         entries = by_name(self._walk(folders, known))
@@ -83,6 +89,8 @@ class Folder:
                 with os.scandir(self.root / folder) as listing:
                     items = list(listing)
             except OSError as error:
+                if error.errno not in _SETTLED:
+                    raise
                 yield _unlisted(folder, error)
                 continue
             if folder:
