@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from polars.testing import assert_frame_equal
 
-from nhwc.flows.audit import audit, audited
+from nhwc import audit
+from nhwc.flows.audit import audited
 from nhwc.flows.gate import GateOptions, judge_subject
 from nhwc.flows.ingest import run_ingest
 from nhwc.flows.recipe import Recipe
