@@ -1,6 +1,6 @@
 """The audit, quality and duplicates: how fast, and what it names, beside cleanvision.
 
-python benchmarks/auditing.py "nhwc, gate"|cleanvision FOLDER     what is named, by path, as JSON
+python benchmarks/auditing.py "nhwc audit"|cleanvision FOLDER     what is named, by path, as JSON
 """
 
 # ruff: noqa: PLC0415  each audit imports what it is, in its own process
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
@@ -50,10 +51,19 @@ def plant(folder: Path, count: int, each: int) -> dict[str, str]:
 
 
 def named_by_ours(folder: Path) -> dict[str, set[str]]:
-    """What the gate names, by path."""
-    from faults import look
+    """What `nhwc audit` names, by path."""
+    from nhwc.flows.audit import audited
+    from nhwc.flows.gate import GateOptions, judge_subject
 
-    return {path: set(codes) for path, codes in look(folder, splits="hash").named.items()}
+    subject = audited(folder)
+    verdict = judge_subject(subject, GateOptions())
+    found = (*verdict.violations, *verdict.warnings)
+    paths = subject.paths(found)
+    named: dict[str, set[str]] = defaultdict(set)
+    for one in found:
+        if one.sample_id is not None:
+            named[paths[one.sample_id]].add(str(one.code))
+    return named
 
 
 def named_by_cleanvision(folder: Path) -> dict[str, set[str]]:
@@ -69,7 +79,7 @@ def named_by_cleanvision(folder: Path) -> dict[str, set[str]]:
     }
 
 
-NAMED = {"nhwc, gate": named_by_ours, "cleanvision": named_by_cleanvision}
+NAMED = {"nhwc audit": named_by_ours, "cleanvision": named_by_cleanvision}
 
 
 def audit(asked: argparse.Namespace, say: Say, home: Path, repeats: int) -> None:
@@ -80,7 +90,7 @@ def audit(asked: argparse.Namespace, say: Say, home: Path, repeats: int) -> None
     if "cleanvision" in rates.left_out:
         print(f"I3 left out: {rates}", file=sys.stderr)
         return
-    about = partial(Line, demand="I3", beside="cleanvision", **rates.beside("nhwc, gate", "cleanvision"))
+    about = partial(Line, demand="I3", beside="cleanvision", **rates.beside("nhwc audit", "cleanvision"))
     say(about(name="audit: quality and duplicates", needed=10.0, said=str(rates)))
     found = {}
     for place, name in enumerate(NAMED):

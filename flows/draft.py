@@ -69,7 +69,7 @@ def drafted(
     )
     kept = pl.col("status") == "kept"
     manifest = manifest.drop("label_id").join(ids, on="label", how="left", maintain_order="left")
-    manifest = _splits(recipe, _clusters(manifest), before).select(list(COLUMNS)).sort("path", "sample_id")
+    manifest = _splits(recipe, clustered(manifest), before).select(list(COLUMNS)).sort("path", "sample_id")
     findings = class_findings(discovery, labelling, manifest.filter(kept)["label"].unique(), classes)
     promised = _broken_promises(recipe, manifest.filter(kept), classes)
     return Draft(manifest=manifest, classes=classes, findings=(*findings, *promised), recipe=recipe)
@@ -86,7 +86,7 @@ def _broken_promises(recipe: Recipe, kept: pl.DataFrame, classes: Sequence[str])
         yield from judge_own_rules(kept.drop("perceptual_hash"), read_own_rules(file))
 
 
-def _clusters(manifest: pl.DataFrame) -> pl.DataFrame:
+def clustered(manifest: pl.DataFrame) -> pl.DataFrame:
     """The manifest with the cluster of each kept row: those that are the same picture share one."""
     kept = manifest.filter(pl.col("status") == "kept")
     found = kept.select("sample_id").with_columns(cluster=find_clusters(kept))

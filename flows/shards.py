@@ -155,7 +155,7 @@ def _hash_entry(entry: Entry, source: Source, max_bytes: int) -> HashedEntry:
                 digest.update(more)
             return HashedEntry(entry=entry, sha256=digest.hexdigest(), size=file.tell())
     except OSError as error:
-        return HashedEntry(entry=entry, violation=_unreadable(error))
+        return HashedEntry(entry=entry, violation=unreadable(error))
 
 
 def plan_chunks(samples: Sequence[HashedEntry], image: ImageRecipe) -> list[Chunk]:
@@ -314,16 +314,21 @@ def _make_sample(
 ) -> tuple[dict[str, Any], Array | bytes | None]:
     """The manifest's row of one candidate, and what is stored of it if it is kept."""
     content, prepared = _prepare(sample, source, image, stages)
+    row = prepared_row(sample, prepared)
+    if prepared.array is None:
+        return row, None
+    return row | _pixel_facts(prepared.array), prepared.array if image.storage == "pixels" else content
+
+
+def prepared_row(sample: HashedEntry, prepared: Prepared) -> dict[str, Any]:
+    """The part of a row that is known before anything is stored: what was read, measured, and refused."""
     row = entry_row(sample.entry) | {"sha256": sample.sha256, "bytes": sample.size, "decoder": prepared.decoder}
     if prepared.facts is not None:
         row |= vars(prepared.facts)
     if prepared.figures is not None:
         row |= vars(prepared.figures) | {"perceptual_hash": prepared.perceptual_hash}
     row["notes"] = [str(code) for code in (*sample.entry.notes, *prepared.notes)]
-    if prepared.array is None:
-        return row | violation_row(*prepared.violations), None
-    row |= {"status": "kept"} | _pixel_facts(prepared.array)
-    return row, prepared.array if image.storage == "pixels" else content
+    return row | ({"status": "kept"} if prepared.array is not None else violation_row(*prepared.violations))
 
 
 def _prepare(
@@ -332,9 +337,9 @@ def _prepare(
     """Read one file and pass it through the stages; whatever is wrong with it comes back as violations."""
     try:
         with open(source.location(sample.entry), "rb", buffering=0) as file:  # noqa: PTH123  as above
-            content = _read(file, image.max_bytes + 1)  # one more than allowed is enough to refuse it
+            content = read_at_most(file, image.max_bytes + 1)  # one more than allowed is enough to refuse it
     except OSError as error:
-        return b"", Prepared(violations=(_unreadable(error),))
+        return b"", Prepared(violations=(unreadable(error),))
     if len(content) <= image.max_bytes and hashlib.sha256(content).hexdigest() != sample.sha256:
         changed = Violation(
             code=Code.CHANGED, stage="probe", aspect="bytes", expected=f"sha256 {sample.sha256}", found="another"
@@ -344,7 +349,7 @@ def _prepare(
     return content, prepare(content, suffix=suffix, recipe=image, stages=stages, sample_id=sample.entry.sample_id)
 
 
-def _read(file: io.FileIO, most: int) -> bytes:
+def read_at_most(file: io.FileIO, most: int) -> bytes:
     """At most so many bytes; a read may give fewer than there are."""
     content = file.read(min(most, os.fstat(file.fileno()).st_size + 1))
     while content and len(content) < most and (more := file.read(most - len(content))):
@@ -385,6 +390,7 @@ def _write_arrow(batch: pa.RecordBatch, path: Path) -> None:
         writer.write(batch)
 
 
-def _unreadable(error: OSError) -> Violation:
+def unreadable(error: OSError) -> Violation:
+    """That a file cannot be read."""
     found = error.strerror or str(error)
     return Violation(code=Code.UNREADABLE_FILE, stage="probe", aspect="bytes", expected="a readable file", found=found)

@@ -45,9 +45,12 @@ def as_text(verdict: Verdict, subject: Subject) -> str:
     return "\n".join(map(printable, [*lines, one_line(verdict, subject)]))
 
 
-def as_json(verdict: Verdict) -> str:
-    """One object: passed, violations (each with its level), figures."""
+def as_json(verdict: Verdict, subject: Subject | None = None) -> str:
+    """One object: passed, violations (each with its level, and with its file's path where a subject tells), figures."""
     violations = [asdict(one) | {"level": level} for level, one in _weighed(verdict)]
+    if subject is not None:
+        paths = subject.paths((*verdict.violations, *verdict.warnings))
+        violations = [one | {"path": paths.get(one["sample_id"])} for one in violations]
     plain = {"passed": verdict.passed, "violations": violations, "figures": dict(verdict.figures)}
     return json.dumps(plain, indent=2, ensure_ascii=False)
 

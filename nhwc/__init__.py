@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nhwc.flows.audit import audit
     from nhwc.flows.gate import gate
     from nhwc.flows.ingest import ingest
     from nhwc.flows.verify import verify
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from nhwc.validators.violation import Code, Violation
 
 _HOMES = {
+    "audit": "flows.audit",
     "gate": "flows.gate",
     "ingest": "flows.ingest",
     "verify": "flows.verify",
@@ -47,6 +49,7 @@ __all__ = [
     "Verdict",
     "Version",
     "Violation",
+    "audit",
     "gate",
     "ingest",
     "load",

@@ -37,7 +37,7 @@ class Prepared:
     Args:
         facts: the header's; None where it could not be read.
         decoder: which one decodes such an image; None where nothing was decoded.
-        array: as the recipe's contract says; None where there are violations.
+        array: as the last stage's contract says; None where there are violations.
         figures: of the decoded, upright pixels, before channels and size are changed.
         perceptual_hash: of the same, by which copies are found; None where they show too little.
         notes: what the sample is remarkable for, kept or not.
@@ -97,7 +97,7 @@ def prepare(content: bytes, *, suffix: str, recipe: ImageRecipe, stages: Iterabl
 
     Args:
         suffix: of the file's name, with the dot; only compared with what the bytes are.
-        stages: what `image_stages(recipe)` gave, made once for many files.
+        stages: what `image_stages(recipe)` gave, made once for many files; decode alone, where no more is wanted.
     """
     try:
         facts = probe(content)

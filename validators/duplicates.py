@@ -169,10 +169,11 @@ def _candidates(low: Words, table: int, links: Indices) -> Iterator[tuple[Indice
     keys = ((low & mask) * spread) >> entry_bits << entry_bits | np.arange(len(low), dtype=np.uint64)
     keys.sort()
     entry = np.uint64((1 << int(entry_bits)) - 1)
+    keys = keys[_in_company(keys, entry)]  # most are alone in their bucket: what follows need not look at them
     image, mirrored = np.divmod((keys & entry).astype(np.int64), _ENTRIES)
     mirrored = mirrored == _ENTRIES - 1
     again = ((keys[1:] ^ keys[:-1]) <= entry) & (image[1:] == image[:-1]) & ~mirrored[1:]  # another crop of the same
-    first = np.concatenate([[True], ~again])
+    first = np.concatenate([[True], ~again])[: len(keys)]
     keys, image, mirrored = keys[first], image[first], mirrored[first]
     places = np.arange(len(keys))
     for step in range(1, _WINDOW + 1):
@@ -187,6 +188,15 @@ def _candidates(low: Words, table: int, links: Indices) -> Iterator[tuple[Indice
         alike = np.bitwise_count(low[keys[one] & entry] ^ low[keys[other] & entry]) <= _LOW_BITS
         one, other = one[alike], other[alike]
         yield np.sort(np.stack([image[one], image[other]], axis=1), axis=1), mirrored[one] | mirrored[other]
+
+
+def _in_company(keys: Words, entry: np.uint64) -> Flags:
+    """Which of the sorted keys have a neighbour in their bucket: one that differs in the bits of `entry` alone."""
+    alike = (keys[1:] ^ keys[:-1]) <= entry
+    company = np.zeros(len(keys), np.bool_)
+    company[1:] |= alike
+    company[:-1] |= alike
+    return company
 
 
 def _verified(hashes: Words, pairs: Indices, mirrored: Flags, radius: int) -> tuple[Indices, Indices]:

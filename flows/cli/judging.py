@@ -1,4 +1,4 @@
-"""Commands that judge a dataset: verify, gate, report, codes."""
+"""Commands that judge a dataset: audit, verify, gate, report, codes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from nhwc.flows.cli.shared import (
     Dataset,
     Gated,
     ModelFile,
+    ReportFile,
     RulesFile,
     Scale,
     Verify,
@@ -23,9 +24,34 @@ from nhwc.flows.cli.shared import (
 )
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from nhwc.flows.gate import GateOptions
     from nhwc.flows.subject import Subject
     from nhwc.validators.verdict import Verdict
+
+
+@app.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of images.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object, each finding with its file.")] = False,
+    report: ReportFile = None,
+) -> None:
+    """Say what is wrong with a folder of images: broken files, poor images, copies. Nothing is stored."""
+    import_tensorflow()
+    from nhwc.flows import verdict_text
+    from nhwc.flows.audit import audited
+    from nhwc.flows.gate import GateOptions, judge_subject
+    from nhwc.flows.progress import progress_bar
+
+    with progress_bar(str(folder)) as progress:
+        subject = audited(folder, progress=progress)
+    verdict = judge_subject(subject, GateOptions())
+    if report is not None:
+        _write_page(report, subject, verdict, f"nhwc audit {quoted(str(folder))}")
+    print(verdict_text.as_json(verdict, subject) if json else verdict_text.as_text(verdict, subject))
+    if not verdict.passed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -59,7 +85,7 @@ def gate(
     verify: Verify = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML there.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write the report's HTML page there.")] = None,
+    report: ReportFile = None,
 ) -> None:
     """Give a verdict on a version, or on a recipe's source, before a training is paid for."""
     from nhwc.flows import verdict_text
@@ -111,14 +137,22 @@ def _judged(data: Path, options: GateOptions) -> tuple[Subject, Verdict]:
 
 
 def _write_report(to: Path, subject: Subject, verdict: Verdict, options: GateOptions) -> None:
-    from nhwc.flows.native_stderr import silenced_native_stderr
-    from nhwc.flows.report import report_html
     from nhwc.pipelines.version import Version
 
     before = None if options.baseline is None else Version.open(options.baseline).facts
     said = " ".join(["nhwc gate", *map(quoted, options.as_arguments(subject.name))])
+    _write_page(to, subject, verdict, said, baseline=before)
+
+
+def _write_page(
+    to: Path, subject: Subject, verdict: Verdict, said: str, *, baseline: pl.DataFrame | None = None
+) -> None:
+    """The report of what a command said."""
+    from nhwc.flows.native_stderr import silenced_native_stderr
+    from nhwc.flows.report import report_html
+
     with silenced_native_stderr():  # it looks at broken files too
-        page = report_html(subject, verdict, baseline=before, reproduce=[said])
+        page = report_html(subject, verdict, baseline=baseline, reproduce=[said])
     to.write_text(page, encoding="utf-8")
 
 

@@ -24,6 +24,7 @@ Baseline = Annotated[Path | None, typer.Option(help="A version to compare with."
 ContractFile = Annotated[Path | None, typer.Option(help="A contract.yaml that must be kept.")]
 RulesFile = Annotated[Path | None, typer.Option(help="A Python file of own pandera rules. It is run.")]
 ModelFile = Annotated[Path | None, typer.Option(help="A Keras model's .keras or .h5 file.")]
+ReportFile = Annotated[Path | None, typer.Option(help="Write the report's HTML page there.")]
 Scale = Annotated[str, typer.Option(help="How batches will be loaded: none, unit, signed or standard.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Hold files and pixels against their hashes too.")]
 Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="A published dataset, or the folder of one version.")]

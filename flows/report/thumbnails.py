@@ -56,13 +56,13 @@ class Thumbnail:
 
 
 def thumbnails(subject: Subject, sample_ids: set[str]) -> dict[str, Thumbnail]:
-    """The thumbnail of each of these entries that can be shown, by its id: the stored image where there is one."""
+    """The thumbnail of each of these entries that can be shown, by its id: the stored image where images are stored."""
     rows = subject.manifest.filter(pl.col("sample_id").is_in(list(sample_ids)))
     kept = pl.col("status") == "kept"
     found = dict(_of_stored(subject, rows.filter(kept)))
     if subject.source is not None:
-        left_out = rows.filter(~kept).sort("path").head(MOST_FILES)
-        for sample_id, path in left_out.select("sample_id", "path").iter_rows():
+        files = rows if subject.pictures is None else rows.filter(~kept)
+        for sample_id, path in files.sort("path").head(MOST_FILES).select("sample_id", "path").iter_rows():
             thumbnail = file_thumbnail(subject.source, path, sample_id)
             if thumbnail is not None:
                 found[sample_id] = thumbnail

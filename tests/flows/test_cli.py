@@ -86,6 +86,7 @@ def test_ingest_ends_with_1_over_the_budget(nhwc_command: Run, photos: Path, rec
         (("verify", "nowhere"), 2, "nowhere:\n  found no such folder, expected a published dataset"),
         (("verify", "photos"), 2, "found a folder that is no dataset, expected a published dataset"),
         (("inspect", "nowhere"), 2, "found nothing there, expected a file, a folder or a published dataset"),
+        (("audit", "nowhere"), 2, "found nothing there, expected a folder of images"),
         (("init", "nowhere"), 2, "found no folder there, expected a folder of images"),
         (("init", "photos", "--to", "pets.yaml"), 2, "found a file there already"),
         (("demo", "--to", "photos"), 2, "which the demo did not make"),
@@ -114,6 +115,23 @@ def test_a_wrong_recipe_ends_with_2_and_all_its_problems(nhwc_command: Run, phot
     assert ["pets.yaml:", "dataset:", "image.channels:", "source.path:"] == [
         line.split()[0 if line.startswith("  ") else -1].rpartition("/")[2] for line in err.splitlines()
     ]
+
+
+def test_audit_names_files_and_ends_with_1(nhwc_command: Run, photos: Path) -> None:
+    """In words, as JSON with the path of each finding, and as a page that shows the files themselves."""
+    status, out, _ = nhwc_command("audit", "photos")
+    assert (0, True) == (status, "photos: passed; 0 findings refuse" in out)
+    (photos / "cat" / "page.jpg").write_text("<html>")
+    status, out, err = nhwc_command("audit", "photos", "--report", "page.html")
+    assert (1, "") == (status, err)
+    assert "refused: cat/page.jpg: probe sample" in out
+    assert "photos: refused; 1 findings refuse" in out
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "nhwc audit photos" in page
+    assert "data:image/webp" in page
+    status, out, _ = nhwc_command("audit", "photos", "--json")
+    refused = [one for one in json.loads(out)["violations"] if one["level"] == "refuse"]
+    assert (1, [("not_an_image", "cat/page.jpg")]) == (status, [(one["code"], one["path"]) for one in refused])
 
 
 def test_verify_ends_with_1_on_damage(nhwc_command: Run, photos: Path, recipe_file: Path) -> None:
