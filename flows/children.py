@@ -25,8 +25,8 @@ from nhwc.pipelines.image import one_large_image
 from nhwc.validators.errors import MachineError
 from nhwc.validators.violation import Code
 
-START_SECONDS = 120
-"""For a child to start, or to load TensorFlow, on a machine that is busy with other things."""
+START_SECONDS = 300
+"""For a child to start, which on a new machine compiles loops for 20 seconds, or to load TensorFlow; on a busy one."""
 
 _TURNS = 8
 """Messages of a child for one request, at most: that it loads, has loaded, has a large image; and the answer."""

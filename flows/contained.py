@@ -45,7 +45,10 @@ _LIBRARIES_BYTES = 1_000_000_000
 """What a child may need beside pixels and bytes; TensorFlow, which some need, takes half of it."""
 
 _BYTES_A_PIXEL = 40
-"""What a child may need for each pixel of the budget: 16-bit RGBA takes 8 as decoded, and in the worst recipe 36."""
+"""What a child may need for each pixel of the budget: 16-bit RGBA takes 8 as decoded, and 32 in the worst recipe."""
+
+_BYTES_A_TARGET_PIXEL = 128
+"""And for each pixel of the target: RGBA of float32 takes 16, and several times that while it is resampled."""
 
 _COPIES_OF_FILE = 3
 
@@ -112,7 +115,8 @@ def _is_large(facts: HeaderFacts, recipe: ImageRecipe) -> bool:
 
 def _outside(content: bytes, suffix: str, recipe: ImageRecipe, sample_id: str) -> Prepared:
     """`prepare` in a child."""
-    memory = _LIBRARIES_BYTES + recipe.max_pixels * _BYTES_A_PIXEL + _COPIES_OF_FILE * len(content)
+    target = recipe.rows * recipe.cols * _BYTES_A_TARGET_PIXEL
+    memory = _LIBRARIES_BYTES + recipe.max_pixels * _BYTES_A_PIXEL + target + _COPIES_OF_FILE * len(content)
     request = {"work": "prepare", "memory": memory, "suffix": suffix, "recipe": asdict(recipe)}
     sizes, dtype = recipe.contract.sizes, np.dtype(recipe.dtype)
     try:

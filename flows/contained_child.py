@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from io import BytesIO
 from typing import IO, Any
 
 from nhwc.flows.messages import read_message, write_message
@@ -35,8 +36,7 @@ def main(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
     with open(0, "rb") as requests, open(os.dup(1), "wb") as answers:  # noqa: PTH123  descriptors
         os.dup2(2, 1)  # what C libraries print must not look like an answer
-        import nhwc.pipelines.image  # noqa: F401, PLC0415  before it says that it is ready
-
+        _warm_up()
         write_message(answers, {"state": "ready"})
         while select.select([requests], [], [], IDLE_SECONDS)[0]:
             try:
@@ -52,6 +52,18 @@ def _end_with(parent: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before that
         os._exit(0)
+
+
+def _warm_up() -> None:
+    """Have an image prepared before the first is timed: on a new machine loops over pixels are compiled meanwhile."""
+    from PIL import Image  # noqa: PLC0415  here begins what takes time
+
+    from nhwc.pipelines.image import image_stages, prepare  # noqa: PLC0415
+    from nhwc.pipelines.image_recipe import ImageRecipe  # noqa: PLC0415
+
+    out, recipe = BytesIO(), ImageRecipe(rows=24, cols=24)
+    Image.linear_gradient("L").convert("RGB").save(out, "bmp")
+    prepare(out.getvalue(), suffix="", recipe=recipe, stages=image_stages(recipe), sample_id="")
 
 
 def _answer(request: dict[str, Any], content: bytes, requests: IO[bytes], answers: IO[bytes]) -> Answer:

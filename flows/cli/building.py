@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nhwc.flows.cli.shared import Direct, RecipeFile, app, import_tensorflow, print_table
+from nhwc.flows.cli.shared import Direct, RecipeFile, app, import_tensorflow, print_table, say
 from nhwc.validators.errors import RecipeError
 
 
@@ -20,7 +20,7 @@ def demo(
     import_tensorflow()
     from nhwc.flows.demo import run_demo
 
-    run_demo(to, direct=direct, say=print)
+    run_demo(to, direct=direct, say=say)
 
 
 @app.command()
@@ -40,7 +40,7 @@ def init(
     if proposal.contract is not None:
         contract.write_text(proposal.contract, encoding="utf-8")
     written = f"{to} and {contract}" if proposal.contract is not None else str(to)
-    print(f"{proposal.recipe}\nwritten to {written}\nnext: nhwc explain {to}, then nhwc ingest {to}")
+    say(f"{proposal.recipe}\nwritten to {written}\nnext: nhwc explain {to}, then nhwc ingest {to}")
 
 
 @app.command()
@@ -52,7 +52,7 @@ def inspect(
 
     looks = [look(path) for path in paths]
     for text, _ in looks:
-        print(text)
+        say(text)
     if not all(sound for _, sound in looks):
         raise typer.Exit(1)
 
@@ -67,7 +67,7 @@ def explain(recipe: RecipeFile) -> None:
     from nhwc.flows.explain import explain as stages
 
     print_table(("stage", "does", "what comes out"), stages(asked))
-    print(f"nothing was read. next: nhwc ingest {recipe}")
+    say(f"nothing was read. next: nhwc ingest {recipe}")
 
 
 @app.command()
@@ -89,6 +89,6 @@ def ingest(recipe: RecipeFile, direct: Direct = False) -> None:
             from nhwc.flows.prefect_run import ingest_with_prefect
 
             ingested = ingest_with_prefect(asked, progress=progress)
-    print(text(ingested, asked.dataset))
+    say(text(ingested, asked.dataset))
     if ingested.version is None:
         raise typer.Exit(1)
