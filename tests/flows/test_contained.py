@@ -74,10 +74,13 @@ def everything_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def at_work() -> Iterator[Callable[[], list[Prepared]]]:
     """SLOW in a thread, its child at work; called, it gives what became of it."""
-    done: list[Prepared] = []
+    children._pool().end()
+    contained_(encoded(format="gif"))
+    (child,) = children_of(psutil.Process())
+    at_rest, done = child.memory_info().rss, list[Prepared]()
     thread = threading.Thread(target=lambda: done.append(contained_(SLOW)))
     thread.start()
-    wait_until(lambda: any(one.memory_info().rss > len(SLOW) * 2 for one in children_of(psutil.Process())))
+    wait_until(lambda: child.memory_info().rss > at_rest + len(SLOW) // 2)
 
     def result() -> list[Prepared]:
         thread.join()

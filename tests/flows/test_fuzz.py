@@ -1,6 +1,6 @@
 """Whatever bytes a reader is given, it answers or refuses in its own words.
 
-Bounded in time here; for longer: benchmarks/fuzz.py. The examples are the same in every run: a change that breaks one is to blame for it.
+Bounded in time here; for longer: benchmarks/fuzz.py. The examples are the same in every run.
 """
 
 import io
@@ -66,8 +66,8 @@ publish: {to: out}
 LABELS = b'path,label,split\ncat/1.png,cat,train\n"a,b.png",dog,test\n'
 HOSTILE_TEXT = (
     b"\0", b"\xff", b"\xed\xa0\x80", b"\r", b"\n", b"\t", b"&a [*a, *a]", b"!!python/object/apply:os.system [x]",
-    b"<<: *a", b"1e999", b"9" * 30, b"[" * 60, b"{" * 60, b"? ", b"- ", b": ", b'"', b"'", b"|", b"%YAML 9.9\n", b"---\n",
-    b"!!binary x",
+    b"<<: *a", b"1e999", b"9" * 30, b"[" * 60, b"{" * 60, b"? ", b"- ", b": ", b'"', b"'", b"|", b"%YAML 9.9\n",
+    b"---\n", b"!!binary x",
 )  # fmt: skip
 
 
