@@ -123,7 +123,7 @@ main()
 
 @pytest.mark.parametrize(
     ("work", "expected"),
-    [(WORK, ""), ("import socket\nsocket.socket().bind(('127.0.0.1', 0))", "socket.bind")],
+    [(WORK, ""), ("import socket\nsocket.socket().connect_ex(('127.0.0.1', 9))", "socket.connect")],
     ids=["a whole run", "a socket is seen"],
 )
 def test_a_local_recipe_uses_no_network(tmp_path, work, expected):
