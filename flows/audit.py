@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from nhwc.flows.contained import prepare_contained
 from nhwc.flows.draft import clustered
 from nhwc.flows.gate import GateOptions, judge_subject
 from nhwc.flows.ingest import Progress, no_progress
@@ -73,7 +74,8 @@ def audited(folder: Path, *, progress: Progress = no_progress) -> Subject:
     source = Folder(root=folder)
     entries = list(_labelled(source.discover()))
     candidates = [entry for entry in entries if entry.status == "candidate"]
-    examine = partial(_examined, source=source, stages=image_stages(AUDITED)[:1])
+    decoding = partial(_examined, source=source, stages=image_stages(AUDITED)[:1])
+    examine = partial(decoding, preparing=prepare_contained)
     rows = [entry_row(entry) for entry in entries if entry.status != "candidate"]
     findings = [entry.violation for entry in entries if entry.status == "quarantined" and entry.violation is not None]
     with silenced_native_stderr():
@@ -81,7 +83,8 @@ def audited(folder: Path, *, progress: Progress = no_progress) -> Subject:
             rows.append(row)
             findings += violations
             progress("audit", 1, len(candidates))
-        manifest = _pixel_hashed(frame(rows), candidates, examine)
+        # what was decoded without harm once may be decoded here, where its pixels are wanted
+        manifest = _pixel_hashed(frame(rows), candidates, partial(decoding, preparing=prepare))
     return Subject(
         name=str(folder),
         manifest=clustered(manifest).drop("perceptual_hash"),
@@ -137,7 +140,9 @@ def _pixel_hash(entry: Entry, *, examine: Examine) -> tuple[str | None, str | No
     return hashed.sha256, digest.hexdigest()
 
 
-def _examined(entry: Entry, *, source: Source, stages: Sequence[Stage]) -> tuple[HashedEntry, Prepared]:
+def _examined(
+    entry: Entry, *, source: Source, stages: Sequence[Stage], preparing: Callable[..., Prepared]
+) -> tuple[HashedEntry, Prepared]:
     """One file, read, hashed and passed through the decoder."""
     try:
         with open(source.location(entry), "rb", buffering=0) as file:  # noqa: PTH123  pathlib's takes twice as long
@@ -146,5 +151,5 @@ def _examined(entry: Entry, *, source: Source, stages: Sequence[Stage]) -> tuple
         return HashedEntry(entry=entry), Prepared(violations=(unreadable(error),))
     sha256 = hashlib.sha256(content).hexdigest() if len(content) <= AUDITED.max_bytes else None
     suffix = Path(entry.name).suffix
-    prepared = prepare(content, suffix=suffix, recipe=AUDITED, stages=stages, sample_id=entry.sample_id)
+    prepared = preparing(content, suffix=suffix, recipe=AUDITED, stages=stages, sample_id=entry.sample_id)
     return HashedEntry(entry=entry, sha256=sha256, size=len(content)), prepared

@@ -16,10 +16,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from nhwc.flows.contained import prepare_contained
 from nhwc.flows.durable import write_durably, write_frame
 from nhwc.flows.native_stderr import silenced_native_stderr
 from nhwc.flows.parallel import THREADS, HandOver, Work, on_all_cores
-from nhwc.pipelines.image import Prepared, image_stages, prepare
+from nhwc.pipelines.image import Prepared, image_stages
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.sources.protocol import Entry, Source
 from nhwc.pipelines.stage import Array, Stage
@@ -35,7 +36,7 @@ from nhwc.validators.manifest import frame
 from nhwc.validators.moments import channel_moments
 from nhwc.validators.violation import Code, Violation
 
-OF_THE_MOMENT = frozenset({Code.CHANGED, Code.UNREADABLE_FILE, Code.OUT_OF_MEMORY})
+OF_THE_MOMENT = frozenset({Code.CHANGED, Code.UNREADABLE_FILE, Code.OUT_OF_MEMORY, Code.DECODER_DIED, Code.TOO_SLOW})
 """What the next run may find otherwise though the bytes are the same: never taken over from a run before."""
 
 
@@ -346,7 +347,8 @@ def _prepare(
         )
         return b"", Prepared(violations=(changed,))
     suffix = Path(sample.entry.name).suffix
-    return content, prepare(content, suffix=suffix, recipe=image, stages=stages, sample_id=sample.entry.sample_id)
+    name = sample.entry.sample_id
+    return content, prepare_contained(content, suffix=suffix, recipe=image, stages=stages, sample_id=name)
 
 
 def read_at_most(file: io.FileIO, most: int) -> bytes:

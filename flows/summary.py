@@ -35,7 +35,7 @@ def text(ingested: Ingested, dataset: str) -> str:
         width = max(len(code) for code, _, _ in rows)
         lines += [f"    {code:<{width}}  {count:>6,}  {_MEANINGS[code]}: {names}" for code, count, names in rows]
     for finding in ingested.findings:
-        lines.append(f"  classes: {finding.code}: {printable(finding.found)} (expected {finding.expected})")
+        lines.append(f"  classes: {finding.code}: {printable(finding.found)} (expected {printable(finding.expected)})")
     lines += [f"  refused: {printable(str(violation))}" for violation in ingested.verdict.violations]
     return "\n".join([*lines, f"  files decoded in this run: {ingested.made:,}", *_where(ingested)])
 
@@ -81,12 +81,14 @@ def _names(paths: list[str], count: int) -> str:
 
 
 def _where(ingested: Ingested) -> list[str]:
+    place = printable(str(ingested.place))
     if ingested.version is None:
+        page = printable(str(ingested.place.with_name(REFUSED_REPORT)))
         return [
-            f"  every reason: {ingested.place} (as a page: {ingested.place.with_name(REFUSED_REPORT)})",
+            f"  every reason: {place} (as a page: {page})",
             "  next: mend the source, or raise the budget in the recipe's checks, and run the same again",
         ]
     return [
-        f"  lies in: {ingested.place} (as a page: {ingested.place / REPORT})",
-        f"  next: nhwc gate {ingested.place.parent}",
+        f"  lies in: {place} (as a page: {place}/{REPORT})",
+        f"  next: nhwc gate {printable(str(ingested.place.parent))}",
     ]

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from nhwc.flows.printable import markdown_cell, printable
+from nhwc.flows.printable import markdown_cell, printable, printable_json
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Violation
 
@@ -52,14 +52,16 @@ def as_json(verdict: Verdict, subject: Subject | None = None) -> str:
         paths = subject.paths((*verdict.violations, *verdict.warnings))
         violations = [one | {"path": paths.get(one["sample_id"])} for one in violations]
     plain = {"passed": verdict.passed, "violations": violations, "figures": dict(verdict.figures)}
-    return json.dumps(plain, indent=2, ensure_ascii=False)
+    return printable_json(json.dumps(plain, indent=2, ensure_ascii=False))
 
 
 def as_junit(verdict: Verdict, name: str) -> str:
     """JUnit's XML: a test case a code, failed where it refuses, with every finding's text."""
     groups = _groups(verdict)
     failures = sum(level == "refuse" for level, _ in groups)
-    suite = ElementTree.Element("testsuite", name=name, tests=str(max(len(groups), 1)), failures=str(failures))
+    suite = ElementTree.Element(
+        "testsuite", name=printable(name), tests=str(max(len(groups), 1)), failures=str(failures)
+    )
     for (level, code), found in groups.items():
         case = ElementTree.SubElement(suite, "testcase", classname="nhwc.gate", name=code)
         tag = "failure" if level == "refuse" else "system-out"

@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 import simplejpeg
-import tensorflow as tf
 from PIL import Image
 
 from nhwc.pipelines.header import HeaderFacts, ends_early
@@ -20,6 +19,8 @@ from nhwc.pipelines.pillow import PIXEL_LIMITS, open_image
 from nhwc.pipelines.stage import Array
 from nhwc.validators.errors import SampleRefused
 from nhwc.validators.violation import Code, Violation
+
+# TensorFlow is imported where it decodes: it takes seconds, and most JPEG, and all that Pillow reads, do without
 
 BAND_PIXELS = 1 << 20
 """Pixels that are copied or computed at a time, so that a large image never stands twice in memory."""
@@ -72,7 +73,7 @@ def decode(
     try:
         pixels = _pixels(encoded, reduced_by)
     except Exception as error:  # decoders raise nearly anything on damaged bytes, out of memory included
-        if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
             raise _refused(Code.OUT_OF_MEMORY, "memory", expected="enough", found=_brief(error)) from error
         early = ends_early(encoded.content, facts.format) or "truncated" in str(error)
         code = Code.TRUNCATED if early else Code.UNDECODABLE
@@ -125,11 +126,15 @@ def _by_libjpeg(encoded: Encoded, reduced_by: int) -> Array:
 
 
 def _jpeg_by_tensorflow(content: bytes, reduced_by: int = 1) -> Array:
+    import tensorflow as tf  # noqa: PLC0415
+
     # never channels=3: a gray image would come out as colour without a word
     return np.asarray(tf.io.decode_jpeg(content, channels=0, ratio=reduced_by, dct_method="INTEGER_ACCURATE"))
 
 
 def _by_tensorflow(encoded: Encoded) -> Array:
+    import tensorflow as tf  # noqa: PLC0415
+
     facts = encoded.facts
     if facts.format == "jpeg":
         return _jpeg_by_tensorflow(encoded.content)

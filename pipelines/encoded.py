@@ -28,7 +28,8 @@ class EncodedImages:
         sample_ids: of each.
         image: the recipe that they were ingested by.
 
-    Safe to call from several threads: decoding lets other threads run.
+    Safe to call from several threads: decoding lets other threads run. It decodes in this process: each of these files
+    was decoded once, contained, by the ingest that kept it.
     """
 
     def __init__(self, files: pa.LargeBinaryArray, sample_ids: pa.StringArray, image: ImageRecipe) -> None:

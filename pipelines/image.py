@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -25,7 +25,7 @@ from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
 
 _LARGE_PIXELS = 1 << 24
-_one_large_image = threading.Lock()
+one_large_image = threading.Lock()
 """Held for an image above _LARGE_PIXELS from decode to resize: two of them at once could need gigabytes. Of a JPEG that
 is reduced while it is decoded only the coefficients, if it is progressive, are as large as it."""
 
@@ -95,35 +95,67 @@ def _reduced_by(facts: HeaderFacts, recipe: ImageRecipe) -> int:
 def prepare(content: bytes, *, suffix: str, recipe: ImageRecipe, stages: Iterable[Stage], sample_id: str) -> Prepared:
     """One file's bytes through probe and the stages. Bad data never raises: it comes back as violations.
 
+    It decodes in this process: `nhwc.flows.contained` does the same with what should not be decoded there.
+
     Args:
         suffix: of the file's name, with the dot; only compared with what the bytes are.
         stages: what `image_stages(recipe)` gave, made once for many files; decode alone, where no more is wanted.
     """
+    examined = examine(content, suffix=suffix, recipe=recipe, sample_id=sample_id)
+    return complete(examined, content, recipe=recipe, stages=stages, sample_id=sample_id)
+
+
+def examine(content: bytes, *, suffix: str, recipe: ImageRecipe, sample_id: str) -> Prepared:
+    """The first half of `prepare`: what the header says, and all that is refused before a pixel is decoded."""
     try:
         facts = probe(content)
     except SampleRefused as refusal:
         return Prepared(violations=_of(sample_id, (refusal.violation,)))
-    remarkable = notes(facts, suffix=suffix, recipe=recipe)
-    if violations := admit(facts, size=len(content), suffix=suffix, recipe=recipe):
-        return Prepared(facts=facts, notes=remarkable, violations=_of(sample_id, violations))
+    return Prepared(
+        facts=facts,
+        notes=notes(facts, suffix=suffix, recipe=recipe),
+        violations=_of(sample_id, admit(facts, size=len(content), suffix=suffix, recipe=recipe)),
+    )
+
+
+def complete(
+    examined: Prepared,
+    content: bytes,
+    *,
+    recipe: ImageRecipe,
+    stages: Iterable[Stage],
+    sample_id: str,
+    alone: AbstractContextManager[object] = one_large_image,
+) -> Prepared:
+    """The second half of `prepare`: the pixels of what `examine` lets through.
+
+    Args:
+        alone: held from decode to resize where the image is large.
+    """
+    facts = examined.facts
+    if facts is None or examined.violations:
+        return examined
     decoding, *others = stages
     figures = hashed = None
-    large = facts.rows * facts.cols > _LARGE_PIXELS * _reduced_by(facts, recipe)
-    with _one_large_image if large else nullcontext():
+    with alone if decoded_pixels(facts, recipe) > _LARGE_PIXELS else nullcontext():
         outcome = run_stages((decoding,), Encoded(content, facts), sample_id=sample_id)
         if outcome.array is not None:
             figures = measure(outcome.array, alpha=recipe.alpha)
             hashed = perceptual_hash(outcome.array)
             outcome = run_stages(others, outcome.array, sample_id=sample_id)
-    return Prepared(
-        facts=facts,
+    return replace(
+        examined,
         decoder=decoder_of(facts),
         array=outcome.array,
         figures=figures,
         perceptual_hash=hashed,
-        notes=remarkable,
         violations=outcome.violations,
     )
+
+
+def decoded_pixels(facts: HeaderFacts, recipe: ImageRecipe) -> int:
+    """How many pixels decoding has to do with: of a JPEG that is reduced meanwhile, with a part of them."""
+    return facts.rows * facts.cols // _reduced_by(facts, recipe)
 
 
 def load_image(
@@ -137,7 +169,8 @@ def load_image(
     """One image file as an array, as `keras.utils.load_img` and `img_to_array` give it, but checked.
 
     Unlike keras it applies EXIF orientation, lays transparency on white, and keeps the low bits of 16-bit images
-    (dtype uint16) or rounds them away (uint8, float32).
+    (dtype uint16) or rounds them away (uint8, float32). It decodes in this process, since only flows start others: a
+    file from a stranger that kills its decoder kills the caller too, where an ingest would quarantine it.
 
     Args:
         path: of the file.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from annotated_types import Ge, MinLen
 
@@ -86,6 +87,8 @@ class ImageRecipe:
         formats: which formats are let in.
         max_pixels: refused above it, before a pixel is decoded.
         max_bytes: refused above it, before it is read.
+        max_seconds: refused where decoding takes longer, and tried again by the next run. Only a decoder in a process
+            of its own can be stopped: that is all but JPEG and PNG of ordinary pixels, bytes and scans, which bound it.
         storage: what shards hold. `pixels`, ready to be batched; or `encoded`, the files' own bytes, which take about a
             sixth of the space and are decoded whenever they are loaded.
     """
@@ -105,6 +108,7 @@ class ImageRecipe:
     formats: Annotated[tuple[Format, ...], MinLen(1)] = FORMATS
     max_pixels: Positive = 100_000_000
     max_bytes: Positive = 500_000_000
+    max_seconds: Positive = 60
     storage: Literal["pixels", "encoded"] = "pixels"
 
     @property
@@ -145,6 +149,16 @@ class ImageRecipe:
 
     @property
     def fingerprint(self) -> str:
-        """64 hex digits that change whenever the same file could come out as other pixels or be judged otherwise."""
-        text = json.dumps({"decoding": DECODING, **asdict(self)}, sort_keys=True)
+        """64 hex digits that change whenever the same file could come out as other pixels or be judged otherwise.
+
+        max_seconds is not in it: what takes too long is tried again by every run, whatever was allowed before.
+        """
+        decisive = {name: value for name, value in asdict(self).items() if name != "max_seconds"}
+        text = json.dumps({"decoding": DECODING, **decisive}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def image_recipe_of(plain: Mapping[str, Any]) -> ImageRecipe:
+    """The recipe that `dataclasses.asdict` made plain; through JSON too."""
+    resize, formats = ResizeRecipe(**plain["resize"]), tuple(plain["formats"])
+    return ImageRecipe(**{**plain, "resize": resize, "formats": formats})

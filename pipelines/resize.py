@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from nhwc.pipelines.image_recipe import Method, ResizeRecipe
@@ -99,6 +98,8 @@ class _Sampling:
 
     def pixels(self, array: Array) -> Array:
         """All channels at once by TensorFlow, as float32."""
+        import tensorflow as tf  # noqa: PLC0415  seconds, and only kernels that are not antialiased need it
+
         inner, method = self.inner(array), _TENSORFLOW_KERNELS[self.resize.method]
         return np.asarray(tf.image.resize(inner, (self.rows, self.cols), method=method, antialias=False))
 

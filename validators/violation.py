@@ -114,6 +114,16 @@ class Code(StrEnum):
         "decoding it needed more memory than there was",
         "lower image.max_pixels, or use a larger machine",
     )
+    DECODER_DIED = (
+        "decoder_died",
+        "the process that decoded it ended without an answer: a crash, or the machine ran out of memory",
+        "ingest again; if it stays, save the image again",
+    )
+    TOO_SLOW = (
+        "too_slow",
+        "decoding it took longer than image.max_seconds",
+        "save it again in a usual way, or raise image.max_seconds",
+    )
     DIFFERS_FROM_HEADER = "differs_from_header", "decoded to another shape than its header says", "save it again"
     CHANGED = "changed_while_reading", "the file changed between two reads of one run", "ingest again when it rests"
     WRONG_RANK = "wrong_rank", "another number of axes than the contract's", "reshape to (rows, cols, channels)"

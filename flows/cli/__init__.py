@@ -13,6 +13,7 @@ from functools import partial
 
 from nhwc.flows.cli import building, judging, measuring  # noqa: F401  their commands
 from nhwc.flows.cli.shared import app
+from nhwc.flows.printable import printable
 from nhwc.validators.errors import MachineError, NhwcError
 
 
@@ -36,7 +37,7 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    print(f"nhwc: {message}", file=sys.stderr)
+    print("\n".join(map(printable, f"nhwc: {message}".split("\n"))), file=sys.stderr)
     sys.exit(status)
 
 

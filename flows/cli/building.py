@@ -16,6 +16,7 @@ from nhwc.flows.cli.shared import (
     app,
     import_tensorflow,
     print_table,
+    say,
 )
 from nhwc.validators.errors import RecipeError
 
@@ -29,7 +30,7 @@ def demo(
     import_tensorflow()
     from nhwc.flows.demo import run_demo
 
-    run_demo(to, direct=direct, say=print)
+    run_demo(to, direct=direct, say=say)
 
 
 @app.command()
@@ -49,7 +50,7 @@ def init(
     if proposal.contract is not None:
         contract.write_text(proposal.contract, encoding="utf-8")
     written = f"{to} and {contract}" if proposal.contract is not None else str(to)
-    print(f"{proposal.recipe}\nwritten to {written}\nnext: nhwc explain {to}, then nhwc ingest {to}")
+    say(f"{proposal.recipe}\nwritten to {written}\nnext: nhwc explain {to}, then nhwc ingest {to}")
 
 
 @app.command()
@@ -61,7 +62,7 @@ def inspect(
 
     looks = [look(path) for path in paths]
     for text, _ in looks:
-        print(text)
+        say(text)
     if not all(sound for _, sound in looks):
         raise typer.Exit(1)
 
@@ -76,7 +77,7 @@ def explain(recipe: RecipeFile) -> None:
     from nhwc.flows.explain import explain as stages
 
     print_table(("stage", "does", "what comes out"), stages(asked))
-    print(f"nothing was read. next: nhwc ingest {recipe}")
+    say(f"nothing was read. next: nhwc ingest {recipe}")
 
 
 @app.command()
@@ -107,6 +108,6 @@ def ingest(
             from nhwc.flows.prefect_run import ingest_with_prefect
 
             ingested = ingest_with_prefect(asked, engine=options, progress=progress)
-    print(text(ingested, asked.dataset))
+    say(text(ingested, asked.dataset))
     if ingested.version is None:
         raise typer.Exit(1)

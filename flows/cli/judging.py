@@ -21,6 +21,7 @@ from nhwc.flows.cli.shared import (
     app,
     import_tensorflow,
     print_table,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ def verify(
 
     verdict = check(dataset, sample=sample, seed=seed)
     for violation in verdict.violations:
-        print(violation)
+        say(violation)
     state, images = "whole" if verdict.passed else "damaged", verdict.figures.get("images", 0)
-    print(f"{dataset}: {state}; {images:,.0f} images looked at")
+    say(f"{dataset}: {state}; {images:,.0f} images looked at")
     if not verdict.passed:
         raise typer.Exit(1)
 
@@ -97,7 +98,7 @@ def gate(
         junit.write_text(verdict_text.as_junit(verdict, str(data)), encoding="utf-8")
     if report is not None:
         _write_report(report, subject, verdict, options)
-    print(verdict_text.as_json(verdict) if json else verdict_text.as_text(verdict, subject))
+    say(verdict_text.as_json(verdict) if json else verdict_text.as_text(verdict, subject))
     if not verdict.passed:
         raise typer.Exit(1)
 
@@ -123,7 +124,7 @@ def report(
     options = GateOptions(baseline=baseline, contract=contract, rules=rules, model=model, scale=scale, verify=verify)
     subject, verdict = _judged(data, options)
     _write_report(to, replace(subject, source=source or subject.source), verdict, options)
-    print(f"{one_line(verdict, subject)}\nwritten to {to}")
+    say(f"{one_line(verdict, subject)}\nwritten to {to}")
 
 
 def _judged(data: Path, options: GateOptions) -> tuple[Subject, Verdict]:

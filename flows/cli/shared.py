@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from nhwc.flows.printable import printable
+
 app = typer.Typer(
     help="Turn image datasets into checked, training-ready batches of shape (samples, rows, cols, channels).",
     no_args_is_help=True,
@@ -34,17 +36,23 @@ Address = Annotated[str | None, typer.Option(help="Of a Dask scheduler or a Ray 
 Direct = Annotated[bool, typer.Option("--direct", help="Run without Prefect: the same tree, without its start-up.")]
 
 
+def say(text: object) -> None:
+    """Print lines in which no name can steer the terminal: names come from who made the files."""
+    print("\n".join(map(printable, str(text).split("\n"))))
+
+
 def print_table(titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     """Rows under their titles: framed to the width of a terminal, tab-separated into a pipe."""
+    rows = [tuple(printable(str(cell)) for cell in row) for row in rows]
     if not sys.stdout.isatty():
-        print("\n".join("\t".join(map(str, row)) for row in (titles, *rows)))
+        print("\n".join("\t".join(row) for row in (titles, *rows)))
         return
     from rich.console import Console
     from rich.table import Table
 
     table = Table(*titles)
     for row in rows:
-        table.add_row(*(str(cell).replace("[", r"\[") for cell in row))
+        table.add_row(*(cell.replace("[", r"\[") for cell in row))
     Console().print(table)
 
 

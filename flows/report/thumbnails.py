@@ -2,57 +2,30 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from io import BytesIO
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from PIL import Image, JpegImagePlugin, PngImagePlugin
+from PIL import Image
 
+from nhwc.flows.contained import contained_thumbnail
 from nhwc.flows.subject import Subject
-from nhwc.pipelines.pillow import open_image
-from nhwc.pipelines.probe import probe
 from nhwc.pipelines.sources.protocol import Entry
+from nhwc.pipelines.thumbnail import SIDE, Thumbnail, thumbnail_of
 from nhwc.validators.contract import INTEGER_RANGES, TensorContract
 
 Array = np.ndarray[Any, Any]
-
-SIDE = 96
-"""Pixels of a thumbnail's longer side."""
-
-PIXEL_ART = 48
-"""Up to so many pixels a side an image is kept as it is and enlarged by a whole number, its pixels seen as squares."""
 
 MOST_FILES = 200
 """Files of the source that are read for one report at most."""
 
 MOST_BYTES = 50_000_000
-MOST_PIXELS = 25_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Thumbnail:
-    """A small picture.
-
-    Args:
-        uri: data:image/webp.
-        rows, cols: in which it is shown.
-        pixelated: whether that is enlarged.
-        brighter: how many times brighter it is shown than it is.
-    """
-
-    uri: str
-    rows: int
-    cols: int
-    pixelated: bool
-    brighter: int = 1
 
 
 def thumbnails(subject: Subject, sample_ids: set[str]) -> dict[str, Thumbnail]:
@@ -93,7 +66,7 @@ def stored_thumbnail(image: Array, contract: TensorContract) -> Thumbnail:
     pixels = np.rint(255 * brighter * shares).astype(np.uint8)
     channels = pixels.shape[2]
     shown = pixels[..., 0] if channels == 1 else pixels[..., : channels if channels <= 4 else 3]
-    return replace(_encoded(Image.fromarray(shown)), brighter=brighter)
+    return replace(thumbnail_of(Image.fromarray(shown)), brighter=brighter)
 
 
 def _shares(image: Array, value_range: tuple[float, float] | None) -> Array:
@@ -106,14 +79,14 @@ def _shares(image: Array, value_range: tuple[float, float] | None) -> Array:
 def file_thumbnail(root: Path, path: str, sample_id: str) -> Thumbnail | None:
     """Of a file in the source, as the manifest names it; None where it cannot, or should not, be read.
 
-    No link is followed out of the source, nothing but a regular file is opened, and none that is over MOST_BYTES, or
-    by its header over MOST_PIXELS. A JPEG that ends early is shown as far as it goes.
+    No link is followed out of the source, nothing but a regular file is opened, and none that is over MOST_BYTES. It is
+    decoded in a child process: a file was left out mostly for what it is.
     """
     try:
         content = _content(root, path, sample_id)
-        return None if content is None else _of_file(content)
-    except Exception:  # decoders raise nearly anything on damaged bytes, out of memory included
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: pathlib of a loop of links; ValueError: NUL in a name
         return None
+    return None if content is None else contained_thumbnail(content)
 
 
 def _content(root: Path, path: str, sample_id: str) -> bytes | None:
@@ -126,50 +99,3 @@ def _content(root: Path, path: str, sample_id: str) -> bytes | None:
             if inside and stat.S_ISREG(status.st_mode) and status.st_size <= MOST_BYTES:
                 return file.read_bytes()
     return None
-
-
-_OPEN: Mapping[str, Callable[[BytesIO], Image.Image]] = {
-    "jpeg": JpegImagePlugin.JpegImageFile,
-    "png": PngImagePlugin.PngImageFile,
-}
-
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What brings a picture of each EXIF orientation upright."""
-
-
-def _of_file(content: bytes) -> Thumbnail | None:
-    facts = probe(content)
-    if facts.rows * facts.cols > MOST_PIXELS:
-        return None
-    if facts.format == "jpeg":
-        content += b"\xff\xd9"  # a mark that ends it, for where its own is missing
-    opener = _OPEN.get(facts.format)
-    image = opener(BytesIO(content)) if opener else open_image(content, facts.format)
-    if image.mode in ("L", "RGB", "CMYK"):
-        image.thumbnail((SIDE, SIDE))  # first, since a JPEG is then decoded at a reduced size
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode != "L":
-        image = image.convert("RGBA" if facts.alpha else "RGB")
-    turn = _TURNS.get(facts.orientation)
-    return _encoded(image if turn is None else image.transpose(turn))
-
-
-def _encoded(image: Image.Image) -> Thumbnail:
-    """The picture at most SIDE pixels a side, as WebP, which has alpha too."""
-    longer = max(image.size)
-    if longer > SIDE:
-        image.thumbnail((SIDE, SIDE))
-    times = SIDE // longer if longer <= PIXEL_ART else 1
-    encoded = BytesIO()
-    image.save(encoded, "WEBP", lossless=times > 1, quality=75, method=2)
-    uri = "data:image/webp;base64," + base64.b64encode(encoded.getvalue()).decode()
-    return Thumbnail(uri=uri, rows=times * image.height, cols=times * image.width, pixelated=times > 1)
