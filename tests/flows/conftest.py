@@ -11,6 +11,7 @@ from PIL import Image
 
 from nhwc.flows.recipe import Recipe, parse_recipe
 from nhwc.flows.seen import HASHES
+from nhwc.flows.shard_hashes import SHARD_HASHES
 
 Write = Callable[..., Path]
 
@@ -56,8 +57,8 @@ def recipe_for(tmp_path: Path) -> Callable[..., Recipe]:
 
 
 def tree_hash(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file below a folder, by relative path; without HASHES, which depends on when it is made."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != HASHES)
+    """The SHA-256 of every file below a folder, by relative path; without notes of times and inodes."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (HASHES, SHARD_HASHES))
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
