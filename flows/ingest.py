@@ -20,7 +20,7 @@ import polars as pl
 
 from nhwc.flows.draft import drafted, known_rows, settled_rows
 from nhwc.flows.durable import locked, write_text
-from nhwc.flows.mend import Condition, condition_of, is_named, lost_chunks, number_after, same_version
+from nhwc.flows.mend import Condition, condition_of, lost_chunks, number_after, same_version
 from nhwc.flows.native_stderr import silenced_native_stderr
 from nhwc.flows.parallel import beside
 from nhwc.flows.publish import (
@@ -47,6 +47,7 @@ from nhwc.flows.shards import (
     of_the_moment,
     plan_chunks,
 )
+from nhwc.flows.soundness import is_named
 from nhwc.flows.subject import draft_subject
 from nhwc.pipelines.sources.folder import Folder
 from nhwc.pipelines.sources.labels import Labelling, label_entries, read_label_file

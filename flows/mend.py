@@ -11,7 +11,6 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from nhwc.flows.durable import move_durably, write_text
 from nhwc.flows.publish import (
@@ -32,10 +31,9 @@ from nhwc.flows.publish import (
 from nhwc.flows.recipe import Recipe
 from nhwc.flows.shard_hashes import doubt_shards, sha256_of, shard_hashes
 from nhwc.flows.shards import Chunk, Hashes
+from nhwc.flows.soundness import Sums, found_hash, is_named, read_sums, unsound_files
 from nhwc.pipelines.version import Latest, Version, numbers_in
 from nhwc.validators.errors import DataError
-
-Sums: TypeAlias = dict[str, str]
 
 FOUNDATION = ("manifest.parquet", "contract.yaml", "recipe.yaml")
 """What the next version stands on; the other files of a version only tell of these."""
@@ -158,39 +156,6 @@ def number_after(draft: Draft, condition: Condition) -> str:
         number = None
     major, minor, patch = before.major_minor_patch
     return number or f"{major}.{minor}.{patch + 1}"
-
-
-def read_sums(version: Version) -> Sums:
-    """Its checksums; empty where they are missing or cannot be read."""
-    try:
-        return read_checksums(version.folder)
-    except (OSError, ValueError):
-        return {}
-
-
-def found_hash(path: Path) -> str | None:
-    """The SHA-256 of a file; None where it is missing or unreadable."""
-    try:
-        return sha256_of(path)
-    except OSError:
-        return None
-
-
-def unsound_files(version: Version, sums: Sums) -> tuple[str, ...]:
-    """Its own files that are not what the checksums say, or of which they say nothing; CHECKSUMS where none are."""
-    if not sums:
-        return (CHECKSUMS,)
-    own = sorted({name for name in sums if not name.startswith("../")} | set(VERSION_FILES))
-    return tuple(name for name in own if name not in sums or found_hash(version.folder / name) != sums[name])
-
-
-def is_named(version: Version) -> bool:
-    """Whether `latest` names the version and its checksums, or the version alone."""
-    try:
-        said = Latest.read(version.dataset)
-    except (OSError, ValueError):
-        return False
-    return said.number == version.number and said.checksums in (None, found_hash(version.folder / CHECKSUMS))
 
 
 def _latest(dataset: Path) -> Latest | None:

@@ -149,6 +149,8 @@ def open_shard(path: Path, image: ImageRecipe | None = None) -> Shard:
         file = source.read_buffer(1)
     images = batch["image"]
     if not pa.types.is_large_binary(images.type):
+        if not isinstance(images.type, pa.FixedShapeTensorType):
+            raise pa.ArrowInvalid(f"{path} holds {images.type} for images, expected tensors or files")
         pixels = images.to_numpy_ndarray()
         begins = pixels.ctypes.data - file.address
         return Shard(images=pixels, begins=begins, labels=batch["label"], sample_ids=batch["sample_id"])
