@@ -145,6 +145,7 @@ def open_shard(path: Path, image: ImageRecipe | None = None) -> Shard:
     """
     with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
         batch = reader.get_batch(0)
+        batch.validate(full=True)  # an offset that leads out of the file would kill the process; no pixel is touched
         source.seek(0)
         file = source.read_buffer(1)
     images = batch["image"]
