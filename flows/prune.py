@@ -29,7 +29,7 @@ class Prunable:
         versions: old versions, the oldest first.
         shards: files of shards that no version that stays names.
         leftovers: what runs that were killed or refused left behind: an ingest may make it again.
-        bytes: what shards and leftovers take.
+        bytes: what all that takes.
     """
 
     versions: tuple[Version, ...]
@@ -72,8 +72,9 @@ def _prunable(dataset: Path, keep: int, older_than: float | None) -> Prunable:
     needed = _needed_shards([one.version for one in listed if one.version not in versions])
     shards = tuple(path for path in sorted((dataset / "shards").glob("*.arrow")) if path.name not in needed)
     leftovers = tuple(path for path in (dataset / STAGING, *sorted(dataset.glob("*.unfinished"))) if path.exists())
+    folders = [version.folder for version in versions]
     return Prunable(
-        versions=versions, shards=shards, leftovers=leftovers, bytes=sum(map(_bytes, (*shards, *leftovers)))
+        versions=versions, shards=shards, leftovers=leftovers, bytes=sum(map(_bytes, (*folders, *shards, *leftovers)))
     )
 
 
