@@ -23,6 +23,8 @@ FLIPS = 300
 def publish(folder: Path, storage: str) -> nhwc.Version:
     """A dataset of two versions, so that there is one beside the latest; the latest."""
     rng = np.random.default_rng(7)
+    folder /= storage
+    folder.mkdir()
     recipe = folder / f"{storage}.yaml"
     recipe.write_text(
         f"dataset: {storage}\nsource: {{path: photos}}\nimage: {{rows: 16, cols: 16, storage: {storage}}}\n"
