@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import polars as pl
 import yaml
@@ -22,8 +22,10 @@ from nhwc.validators.splits import assign_splits
 from nhwc.validators.violation import Violation
 
 
-def known_rows(hashed: Hashes, before: Version | None, recipe: Recipe) -> pl.DataFrame:
-    """The rows of the version before that still hold: same bytes, label and image recipe, and the shard is there."""
+def known_rows(
+    hashed: Hashes, before: Version | None, recipe: Recipe, lost: Collection[str] = frozenset()
+) -> pl.DataFrame:
+    """The rows of the version before that still hold: same bytes, label and image recipe, and no lost shard."""
     if before is None or before.fingerprint != recipe.image.fingerprint:
         return frame([])
     columns = {
@@ -33,8 +35,7 @@ def known_rows(hashed: Hashes, before: Version | None, recipe: Recipe) -> pl.Dat
         "split": [entry.split for entry in hashed.entries],
     }
     offered = pl.DataFrame(columns, schema={name: COLUMNS[name] for name in columns}).drop_nulls("sha256")
-    present = [name for name in before.manifest["shard"].drop_nulls().unique() if before.shard_path(name).is_file()]
-    there = pl.col("shard").is_null() | pl.col("shard").is_in(present)
+    there = pl.col("shard").is_null() | ~pl.col("shard").is_in(list(lost))
     old = before.manifest.filter(_decided_by_bytes() & there).drop("split")
     return old.join(offered, on=["sample_id", "sha256", "label"], nulls_equal=True).select(list(COLUMNS))
 

@@ -21,18 +21,15 @@ import polars as pl
 from nhwc.flows.draft import drafted, known_rows, settled_rows
 from nhwc.flows.durable import locked, write_text
 from nhwc.flows.engines import Engine, EngineOptions, open_engine
+from nhwc.flows.mend import Condition, condition_of, lost_chunks, number_after, same_version
 from nhwc.flows.native_stderr import silenced_native_stderr
 from nhwc.flows.publish import (
-    FIRST,
     REFUSED_REPORT,
-    REPORT,
     STAGING,
     Draft,
     adopt_shards,
     check_place,
-    latest_version,
     name_latest,
-    next_number,
     tidy,
     write_refused,
     write_version,
@@ -49,6 +46,7 @@ from nhwc.flows.shards import (
     of_the_moment,
     plan_chunks,
 )
+from nhwc.flows.soundness import is_named
 from nhwc.flows.subject import draft_subject
 from nhwc.pipelines.sources.folder import Folder
 from nhwc.pipelines.sources.labels import Labelling, label_entries, read_label_file
@@ -98,6 +96,8 @@ class Ingested:
         findings: what is remarkable about the classes as a whole.
         made: how many files went to a decoder in this run.
         place: where the version, or the refused manifest, lies.
+        mended: what was missing or damaged in the dataset and is as it was published again.
+        given_up: the version that is damaged, and that this source does not make again.
     """
 
     outcome: Literal["published", "unchanged", "refused"]
@@ -107,6 +107,8 @@ class Ingested:
     findings: tuple[Violation, ...]
     made: int
     place: Path
+    mended: tuple[str, ...] = ()
+    given_up: Version | None = None
 
 
 def ingest(
@@ -152,21 +154,21 @@ def run_ingest(
     """
     engine.check()
     with _in_place(recipe):
-        before = latest_version(recipe.dataset_path)
+        condition = condition_of(recipe)
         look = look_at(recipe, Folder(root=recipe.source_path))
-        if before is not None and is_unchanged(look, before):
-            return _unchanged(recipe, before)
+        if condition.before is not None and condition.is_whole and is_unchanged(look, condition.before):
+            return _unchanged(recipe, condition.before, condition.mended)
         forget(recipe.dataset_path)
         with open_engine(engine) as opened:
-            draft, decoded = _make_draft(recipe, before, look, opened, step, progress)
-        ingested = step("publish", partial(_judge_and_publish, draft, before, decoded))
+            draft, decoded = _make_draft(recipe, condition, look, opened, step, progress)
+        ingested = step("publish", partial(_judge_and_publish, draft, condition, decoded))
         lasting = ingested.manifest.filter(of_the_moment(Code.UNREADABLE_FOLDER)).is_empty()
         if ingested.version is not None and lasting:  # else another run may find something else though nothing changes
             remember(look, ingested.version)
         return ingested
 
 
-def _unchanged(recipe: Recipe, version: Version) -> Ingested:
+def _unchanged(recipe: Recipe, version: Version, mended: tuple[str, ...]) -> Ingested:
     """The latest version, which an ingest would come to again: nothing that it would read has changed."""
     return Ingested(
         outcome="unchanged",
@@ -176,6 +178,7 @@ def _unchanged(recipe: Recipe, version: Version) -> Ingested:
         findings=version.findings,
         made=0,
         place=version.folder,
+        mended=mended,
     )
 
 
@@ -190,7 +193,7 @@ def draft_of(
     with _in_place(recipe):
         look = look_at(recipe, Folder(root=recipe.source_path))
         with open_engine(engine) as opened:
-            return _make_draft(recipe, latest_version(recipe.dataset_path), look, opened, step, progress)[0]
+            return _make_draft(recipe, condition_of(recipe), look, opened, step, progress)[0]
 
 
 @contextmanager
@@ -210,24 +213,25 @@ def _in_place(recipe: Recipe) -> Iterator[None]:
 
 
 def _make_draft(
-    recipe: Recipe, before: Version | None, look: Look, engine: Engine, step: Step, progress: Progress
+    recipe: Recipe, condition: Condition, look: Look, engine: Engine, step: Step, progress: Progress
 ) -> tuple[Draft, int]:
     """The draft, and how many files were decoded for it now."""
     source, labelling = Folder(root=recipe.source_path), _labelling(recipe)
     known = known_hashes(recipe.dataset_path, look)
     discovery = step("discover", partial(source.discover, known))
-    _see_folders(discovery, before)
+    _see_folders(discovery, condition.before)
     entries = label_entries(discovery, labelling)
     hashed = step("hash", partial(_hash, entries, source, recipe, progress, known))
-    rows = known_rows(hashed, before, recipe)
-    settled = set(rows["sample_id"])
+    rows = known_rows(hashed, condition.before, recipe, condition.lost)
+    lost = lost_chunks(hashed, condition, recipe)
+    settled = {*rows["sample_id"], *(one.entry.sample_id for chunk in lost for one in chunk.samples)}
     unsettled = [one for one, name in zip(hashed.entries, hashed.sample_ids, strict=True) if name not in settled]
     new = [one for one in map(hashed.of, unsettled) if one.violation is None]
-    made = _make_shards(plan_chunks(new, recipe.image), source, recipe, engine, step, progress)
+    made = _make_shards([*lost, *plan_chunks(new, recipe.image)], source, recipe, engine, step, progress)
     manifest = pl.concat([settled_rows(entries, hashed), rows, *(shard.rows for shard in made)])
     remember_hashes(recipe.dataset_path, look, hashed, manifest)
     decoded = sum(shard.decoded for shard in made)
-    return drafted(recipe, discovery, labelling, entries, manifest, before), decoded
+    return drafted(recipe, discovery, labelling, entries, manifest, condition.before), decoded
 
 
 def _see_folders(discovery: Discovery, before: Version | None) -> None:
@@ -283,32 +287,36 @@ def _advance(progress: Progress, name: str, total: int, more: int) -> None:
     progress(name, more, total)
 
 
-def _judge_and_publish(draft: Draft, before: Version | None, made: int) -> Ingested:
+def _judge_and_publish(draft: Draft, condition: Condition, made: int) -> Ingested:
     """Publish the draft if its budget allows and anything changed."""
     check_manifest(draft.manifest).require()
     dataset, verdict = draft.recipe.dataset_path, draft.recipe.checks.budget(draft.manifest)
     ingested = partial(Ingested, verdict=verdict, manifest=draft.manifest, findings=draft.findings, made=made)
     if not verdict.passed:
-        _write_report(draft, dataset / REFUSED_REPORT, ["nhwc gate RECIPE"])
-        return ingested(outcome="refused", version=None, place=write_refused(draft))
+        write_text(dataset / REFUSED_REPORT, _page(draft, "nhwc gate RECIPE"))
+        return ingested(outcome="refused", version=None, place=write_refused(draft), mended=condition.mended)
     adopt_shards(draft)
-    number = next_number(draft, before)
-    version = before if before is not None and number is None else _publish(draft, number or FIRST)
+    page = partial(_page_of_version, draft)
+    if (same := same_version(draft, condition, page)) is not None:
+        version, mended = same
+        if not is_named(version):
+            name_latest(version)
+            mended += ("latest",)
+        ingested = partial(ingested, outcome="unchanged", mended=mended)
+    else:
+        version = write_version(draft, number_after(draft, condition), page)
+        name_latest(version)
+        ingested = partial(ingested, outcome="published", mended=condition.mended, given_up=condition.given_up(dataset))
     tidy(dataset)
-    outcome: Literal["unchanged", "published"] = "unchanged" if number is None else "published"
-    return ingested(outcome=outcome, version=version, place=dataset / version.number)
+    return ingested(version=version, place=version.folder)
 
 
-def _publish(draft: Draft, number: str) -> Version:
-    """The version with its report, named by `latest` last."""
-    version = write_version(draft, number)
-    place = Path(draft.recipe.publish.to, draft.recipe.dataset, version.number)
-    _write_report(draft, version.folder / REPORT, [f"nhwc gate {quoted(str(place))}"])
-    name_latest(version)
-    return version
+def _page_of_version(draft: Draft, number: str) -> str:
+    place = Path(draft.recipe.publish.to, draft.recipe.dataset, number)
+    return _page(draft, f"nhwc gate {quoted(str(place))}")
 
 
-def _write_report(draft: Draft, path: Path, reproduce: Sequence[str]) -> None:
+def _page(draft: Draft, reproduce: str) -> str:
     """What the gate says of the draft, as a page."""
     from nhwc.flows.gate import GateOptions, judge_subject  # noqa: PLC0415  it imports this module
     from nhwc.flows.report import report_html  # noqa: PLC0415  Jinja, for what is published only
@@ -316,5 +324,4 @@ def _write_report(draft: Draft, path: Path, reproduce: Sequence[str]) -> None:
     subject = draft_subject(draft, name=draft.recipe.dataset, checked=True)
     verdict = judge_subject(subject, GateOptions())
     with silenced_native_stderr():  # it looks at broken files too
-        page = report_html(subject, verdict, reproduce=reproduce)
-    write_text(path, page)
+        return report_html(subject, verdict, reproduce=[reproduce])

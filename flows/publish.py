@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,25 @@ import yaml
 
 from nhwc.flows.durable import move_durably, write_frame, write_text
 from nhwc.flows.recipe import Recipe
-from nhwc.pipelines.version import FORMAT, Version
+from nhwc.flows.shard_hashes import sha256_of, shard_hashes
+from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.version import FORMAT, Latest, Version, numbers_in
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.violation import Violation
 
 STAGING = ".staging"
+CHECKSUMS = "checksums"
 REFUSED = "refused.parquet"
 REFUSED_REPORT = "refused.html"
 REPORT = "report.html"
-"""Made from the rest, and so not in `checksums`: `nhwc report` makes it anew."""
+
+VERSION_FILES = ("manifest.parquet", "contract.yaml", "recipe.yaml", "statistics.json")
+"""What every version has beside `checksums` and, since it is in `checksums` too, REPORT."""
 
 FIRST = "1.0.0"
+
+Page = Callable[[str], str]
+"""The report of a draft as HTML, for the number that it gets: the same one, byte by byte, for the same draft."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,20 +61,19 @@ class Draft:
     @property
     def contract_text(self) -> str:
         """`contract.yaml`."""
-        image = self.recipe.image
-        plain = {
-            "format": FORMAT,
-            "image": image.contract.to_dict(),
-            "classes": list(self.classes),
-            "fingerprint": image.fingerprint,
-            "storage": image.storage,
-        }
-        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        return contract_text(self.recipe.image, self.classes)
 
 
-def latest_version(dataset: Path) -> Version | None:
-    """The version that `latest` names, or None where nothing is published yet."""
-    return Version.open(dataset) if (dataset / "latest").is_file() else None
+def contract_text(image: ImageRecipe, classes: Sequence[str]) -> str:
+    """`contract.yaml` of a version that was made so and has these classes, in the order of their ids."""
+    plain = {
+        "format": FORMAT,
+        "image": image.contract.to_dict(),
+        "classes": list(classes),
+        "fingerprint": image.fingerprint,
+        "storage": image.storage,
+    }
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
 def next_number(draft: Draft, before: Version | None) -> str | None:
@@ -106,18 +113,16 @@ def adopt_shards(draft: Draft) -> None:
             move_durably(staged, dataset / "shards" / staged.name)
 
 
-def write_version(draft: Draft, number: str) -> Version:
+def write_version(draft: Draft, number: str, page: Page) -> Version:
     """Write the version, which no reader finds before `name_latest`. Killed anywhere, the next run ends the same.
 
     No version's folder is ever overwritten: where one of that number says something else, the next free one is taken.
     """
     dataset = draft.recipe.dataset_path
-    unfinished = dataset / STAGING / "version"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    shards = [f"../shards/{name}.arrow" for name in draft.shards]
-    _write_version(unfinished, draft, shards, before=latest_version(dataset))
+    unfinished = write_unfinished(draft, number, page)
     while (dataset / number).exists() and not _says_the_same(dataset / number, unfinished):
-        number = _next_free(number)
+        number = next_free(number)
+        unfinished = write_unfinished(draft, number, page)
     if not (dataset / number).exists():  # else a run was killed after this rename and before `latest` moved
         move_durably(unfinished, dataset / number)
     return Version(dataset=dataset, number=number)
@@ -125,16 +130,17 @@ def write_version(draft: Draft, number: str) -> Version:
 
 def name_latest(version: Version) -> None:
     """Let `latest` name the version, in one atomic step."""
-    write_text(version.dataset / "latest", version.number + "\n")
+    named = Latest(number=version.number, checksums=sha256_of(version.folder / CHECKSUMS))
+    write_text(version.dataset / "latest", str(named))
 
 
 def _says_the_same(version: Path, other: Path) -> bool:
     """Whether two versions' folders hold the same, by their checksums."""
-    name = "checksums"
+    name = CHECKSUMS
     return (version / name).is_file() and (version / name).read_bytes() == (other / name).read_bytes()
 
 
-def _next_free(number: str) -> str:
+def next_free(number: str) -> str:
     """The next number of the same kind: the last part that is not zero, one up."""
     major, minor, patch = map(int, number.split("."))
     if patch:
@@ -145,7 +151,9 @@ def _next_free(number: str) -> str:
 def check_place(dataset: Path) -> None:
     """See that a dataset's folder is nhwc's to write in. Raises RecipeError where it holds something else."""
     ours = ("latest", STAGING)
-    if dataset.is_dir() and any(dataset.iterdir()) and not any((dataset / name).exists() for name in ours):
+    if not dataset.is_dir() or any((dataset / name).exists() for name in ours) or not any(dataset.iterdir()):
+        return
+    if not any((dataset / number / CHECKSUMS).is_file() for number in numbers_in(dataset)):  # else `latest` was lost
         names = ", ".join(sorted(path.name for path in dataset.iterdir())[:5])
         found = f"found {dataset}, which holds {names} and no `latest`"
         mend = "name another place, or restore `latest`: a text file with the version's number"
@@ -166,33 +174,50 @@ def write_refused(draft: Draft) -> Path:
     return path
 
 
-def _write_version(folder: Path, draft: Draft, shards: Sequence[str], *, before: Version | None) -> None:
-    """All files of a version, `checksums` last: it lists the others and the shards, as `sha256sum -c` reads it."""
+def write_unfinished(draft: Draft, number: str, page: Page) -> Path:
+    """All files of a version, where no reader looks; the folder.
+
+    `checksums` is last: it lists the others and the shards, as `sha256sum -c` reads it.
+    """
+    dataset = draft.recipe.dataset_path
+    folder = dataset / STAGING / "version"
+    shutil.rmtree(folder, ignore_errors=True)
     write_frame(folder / "manifest.parquet", draft.manifest)
     texts = {
         "recipe.yaml": draft.recipe.to_yaml(),
         "contract.yaml": draft.contract_text,
         "statistics.json": json.dumps(statistics(draft.manifest, draft.findings), indent=2, ensure_ascii=False) + "\n",
+        REPORT: page(number),
     }
     for name, text in texts.items():
         write_text(folder / name, text)
-    known = read_checksums(before.folder) if before else {}
-    dataset = draft.recipe.dataset_path
-    sums = {name: known.get(name) or sha256_of(dataset / name.removeprefix("../")) for name in shards}
-    sums |= {name: sha256_of(folder / name) for name in ("manifest.parquet", *texts)}
-    write_text(folder / "checksums", "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
+    sums = {name: sha256_of(folder / name) for name in (*VERSION_FILES, REPORT)}
+    write_text(folder / CHECKSUMS, checksums_text(sums | shard_sums(shard_hashes(dataset, draft.shards))))
+    return folder
+
+
+def shard_sums(hashes: Mapping[str, str]) -> dict[str, str]:
+    """The hashes of shards, by name, as `checksums` lists them."""
+    return {f"../shards/{name}.arrow": digest for name, digest in hashes.items()}
+
+
+def checksums_text(sums: Mapping[str, str]) -> str:
+    """`checksums`, from the SHA-256 of each file by path relative to the version's folder."""
+    return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
+
+
+_CHECKSUMS = re.compile(r"(?:[0-9a-f]{64}  [^\n]+\n)+")
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file of a version and of its shards, by path relative to the version's folder."""
-    lines = (folder / "checksums").read_text(encoding="utf-8").splitlines()
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    """The SHA-256 of each file of a version and of its shards, by path relative to the version's folder.
 
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    Raises OSError, and ValueError where the file is not as `checksums_text` writes it.
+    """
+    text = (folder / CHECKSUMS).read_bytes().decode("ascii")
+    if not _CHECKSUMS.fullmatch(text):
+        raise ValueError("not lines of a SHA-256, two spaces and a path")
+    return {line[66:]: line[:64] for line in text[:-1].split("\n")}
 
 
 def statistics(manifest: pl.DataFrame, findings: Sequence[Violation]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -67,14 +66,14 @@ def look_at(recipe: Recipe, source: Source) -> Look:
 
 
 def is_unchanged(look: Look, version: Version) -> bool:
-    """Whether the version is what an ingest would come to: nothing changed since, and its shards are there."""
+    """Whether the version is what an ingest would come to: nothing changed since. Whether it is whole, is not asked."""
     file = version.dataset / SEEN
     try:
         said, seen_ns = file.read_text(encoding="utf-8"), file.stat().st_mtime_ns
     except (OSError, UnicodeDecodeError):
         return False
     settled = look.changed_ns + _TICK_NS <= seen_ns  # else it may have changed once more after that look
-    return settled and said == _said(look, version) and _are_files(version)
+    return settled and said == _said(look, version)
 
 
 def remember(look: Look, version: Version) -> None:
@@ -126,8 +125,3 @@ def forget(dataset: Path) -> None:
 
 def _said(look: Look, version: Version) -> str:
     return f"{version.number} {look.digest}\n"
-
-
-def _are_files(version: Version) -> bool:
-    names: Iterable[str] = version.columns("shard")["shard"].drop_nulls().unique()
-    return all(version.shard_path(name).is_file() for name in names)

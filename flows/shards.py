@@ -243,6 +243,8 @@ def _made_before(chunk: Chunk, workshop: Workshop) -> pl.DataFrame | None:
     if not rows_file.is_file():
         return None
     rows = pl.read_parquet(rows_file)
+    if rows.height != len(chunk.samples):  # a lost shard's samples alone, without those that were refused beside them
+        return None
     without = rows["shard"].null_count() == rows.height
     if not (without or (workshop.staging / shard_name).is_file() or (workshop.shards / shard_name).is_file()):
         return None

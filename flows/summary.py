@@ -37,6 +37,7 @@ def text(ingested: Ingested, dataset: str) -> str:
     for finding in ingested.findings:
         lines.append(f"  classes: {finding.code}: {printable(finding.found)} (expected {printable(finding.expected)})")
     lines += [f"  refused: {printable(str(violation))}" for violation in ingested.verdict.violations]
+    lines += [f"  {line}" for line in _upkeep(ingested)]
     return "\n".join([*lines, f"  files decoded in this run: {ingested.made:,}", *_where(ingested)])
 
 
@@ -49,6 +50,7 @@ def markdown(ingested: Ingested, dataset: str) -> str:
         lines.append("")
     lines += [f"- {finding.code}: {markdown_cell(finding.found)}" for finding in ingested.findings]
     lines += [f"- **refused**: {markdown_cell(str(violation))}" for violation in ingested.verdict.violations]
+    lines += [f"- {markdown_cell(line)}" for line in _upkeep(ingested)]
     return "\n".join([*lines, "", *(f"    {line.strip()}" for line in _where(ingested))])
 
 
@@ -78,6 +80,17 @@ def _tables(ingested: Ingested) -> Iterator[tuple[str, list[tuple[str, int, str]
 def _names(paths: list[str], count: int) -> str:
     more = f", and {count - len(paths):,} more" if count > len(paths) else ""
     return ", ".join(printable(path) for path in paths) + more
+
+
+def _upkeep(ingested: Ingested) -> Iterator[str]:
+    """What was found damaged, and what became of it."""
+    if ingested.mended:
+        yield f"mended, as it was published: {', '.join(ingested.mended)}"
+    if (lost := ingested.given_up) is not None:
+        yield (
+            f"damaged, and not what this source makes now: version {lost.number}: it is left as it is; "
+            f"restore it from a copy, or let `nhwc prune` drop it"
+        )
 
 
 def _where(ingested: Ingested) -> list[str]:

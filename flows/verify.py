@@ -3,42 +3,75 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from nhwc.flows.publish import read_checksums, sha256_of
+from nhwc.flows.publish import CHECKSUMS, VERSION_FILES, read_checksums
+from nhwc.flows.shard_hashes import doubt_shards, sha256_of
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.store import Images, open_shard
-from nhwc.pipelines.version import Version
+from nhwc.pipelines.version import Latest, Version, numbers_in
 from nhwc.validators.errors import DataError
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
-
-VERSION_FILES = ("manifest.parquet", "contract.yaml", "recipe.yaml", "statistics.json")
-"""What every version has beside `checksums`."""
 
 
 def verify(dataset: str | Path, *, sample: int | None = None, seed: int = 0) -> Verdict:
     """Hold every file of a version, every shard and every stored image against its published hash.
 
     Args:
-        dataset: a dataset's folder (its latest version) or the folder of one version.
+        dataset: a dataset's folder (`latest` and the version that it names) or the folder of one version. The
+            checksums themselves are held against `latest`; those of other versions only against the files.
         sample: look at the pixels of only so many images, drawn at random, and at no whole shard.
         seed: of that draw.
 
-    Every damage found is a violation; those of pixels name the sample. Raises RecipeError where nothing is published.
+    Every damage found is a violation; those of pixels name the sample. Where there is any, no shard is taken on trust
+    by the next ingest. Raises RecipeError where nothing is published.
     """
+    unnamed = _damaged_latest(Path(dataset))
+    if unnamed is not None:
+        return Verdict(violations=(unnamed,))
     version = Version.at(dataset)
+    verdict = _verify(version, sample, seed)
+    if not verdict.passed:
+        with suppress(OSError):  # where it may not write, an ingest may not either
+            doubt_shards(version.dataset)
+    return verdict
+
+
+def _damaged_latest(dataset: Path) -> Violation | None:
+    """What is wrong with the `latest` of a dataset's folder; the folder of a version has none."""
+    try:
+        said = Latest.read(dataset)
+    except (OSError, ValueError) as error:
+        if not (dataset / "latest").exists() and not (dataset.is_dir() and numbers_in(dataset)):
+            return None  # nothing is published there
+        missing = isinstance(error, OSError)
+        code, expected = Code.MISSING_PART if missing else Code.CHECKSUM, "the number of a version"
+        return _violation(code, "latest", expected=expected, found=str(error))
+    folder = dataset / said.number
+    if not folder.is_dir():
+        others = ", ".join(numbers_in(dataset)) or "no version"
+        return _violation(Code.CHECKSUM, "latest", expected=f"one of {others}", found=said.number)
+    return None
+
+
+def _verify(version: Version, sample: int | None, seed: int) -> Verdict:
     try:
         sums = read_checksums(version.folder)
-    except (OSError, UnicodeDecodeError) as error:
-        lost = _violation(Code.MISSING_PART, "checksums", expected="a list of hashes", found=str(error))
+    except (OSError, ValueError) as error:
+        lost = _violation(Code.MISSING_PART, CHECKSUMS, expected="a list of hashes", found=str(error))
         return Verdict(violations=(lost,))
-    violations = [*_unlisted(sums, VERSION_FILES), *_damaged_files(version, sums, with_shards=sample is None)]
+    violations = [
+        *_contradicted(version),
+        *_unlisted(sums, VERSION_FILES),
+        *_damaged_files(version, sums, with_shards=sample is None),
+    ]
     if any(violation.aspect in ("manifest.parquet", "checksums") for violation in violations):
         return Verdict(violations=tuple(violations))  # its hashes cannot be trusted
     kept = version.kept
@@ -50,6 +83,19 @@ def verify(dataset: str | Path, *, sample: int | None = None, seed: int = 0) -> 
     for (name,), stored in kept.group_by("shard", maintain_order=True):
         violations += _damaged_pixels(version.shard_path(str(name)), decoding, stored)
     return Verdict(violations=tuple(violations), figures={"images": kept.height})
+
+
+def _contradicted(version: Version) -> Iterator[Violation]:
+    """Checksums that are not those that `latest` names, where it names this version."""
+    try:
+        said = Latest.read(version.dataset)
+        found = sha256_of(version.folder / CHECKSUMS)
+    except (OSError, ValueError):
+        return
+    if said.number == version.number and said.checksums not in (None, found):
+        yield _violation(
+            Code.CHECKSUM, "latest", expected=f"sha256 {said.checksums} of {CHECKSUMS}", found=f"sha256 {found}"
+        )
 
 
 def _unlisted(sums: Mapping[str, str], names: Iterable[str]) -> list[Violation]:
@@ -112,9 +158,8 @@ def _hash_at(images: Images, row: int) -> str:
 
 
 def _violation(code: Code, aspect: str, *, expected: str, found: str, sample_id: str | None = None) -> Violation:
-    """A finding of verify; a shard can be made again from the source, a version's own file cannot."""
-    of_shard = aspect.endswith(".arrow") or aspect == "pixels"
-    hint = "delete the shard, then ingest again: it is made anew" if of_shard else "restore the file from a copy"
+    """A finding of verify."""
+    hint = "ingest again: an unchanged source makes the latest version anew; or restore it from a copy"
     return Violation(
         code=code, stage="verify", aspect=aspect, expected=expected, found=found, sample_id=sample_id, hint=hint
     )

@@ -145,10 +145,13 @@ def open_shard(path: Path, image: ImageRecipe | None = None) -> Shard:
     """
     with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
         batch = reader.get_batch(0)
+        batch.validate(full=True)  # an offset that leads out of the file would kill the process; no pixel is touched
         source.seek(0)
         file = source.read_buffer(1)
     images = batch["image"]
     if not pa.types.is_large_binary(images.type):
+        if not isinstance(images.type, pa.FixedShapeTensorType):
+            raise pa.ArrowInvalid(f"{path} holds {images.type} for images, expected tensors or files")
         pixels = images.to_numpy_ndarray()
         begins = pixels.ctypes.data - file.address
         return Shard(images=pixels, begins=begins, labels=batch["label"], sample_ids=batch["sample_id"])

@@ -29,7 +29,39 @@ FORMAT = 1
 
 _IMAGE = TypeAdapter(ImageRecipe)
 
-_NUMBER = re.compile(r"^(\d+)\.(\d+)\.(\d+)$")
+_NUMBER = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
+
+_LATEST = re.compile(rf"({_NUMBER.pattern})(?:\n([0-9a-f]{{64}})\n|\n?)")
+
+
+def numbers_in(dataset: Path) -> list[str]:
+    """The numbers of the versions in a dataset's folder, the oldest first."""
+    names = [path.name for path in dataset.iterdir() if _NUMBER.fullmatch(path.name) and path.is_dir()]
+    return sorted(names, key=lambda name: tuple(map(int, name.split("."))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latest:
+    """What `latest` says, of which no single bit can change unseen.
+
+    Args:
+        number: of the latest version.
+        checksums: the SHA-256 of that version's `checksums`; None where the file has one line, as one written by hand.
+    """
+
+    number: str
+    checksums: str | None = None
+
+    @classmethod
+    def read(cls, dataset: Path) -> Latest:
+        """What the file in a dataset's folder says. Raises OSError, and ValueError where it is no such file."""
+        text = (dataset / "latest").read_bytes().decode("ascii")
+        if not (said := _LATEST.fullmatch(text)):
+            raise ValueError(f"found {text!r}, expected a version's number and the SHA-256 of its checksums")
+        return cls(number=said[1], checksums=said[2])
+
+    def __str__(self) -> str:
+        return f"{self.number}\n{self.checksums}\n" if self.checksums else f"{self.number}\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,28 +83,31 @@ class Version:
         Raises RecipeError where nothing is published there, or where another layout was.
         """
         version = cls.at(path)
-        if version._contract_file["format"] != FORMAT:
-            found = f"found layout {version._contract_file['format']}, expected {FORMAT}"
-            raise RecipeError(str(path), (f"{found}: read it with the nhwc that wrote it",))
+        version.check_layout()
         return version
+
+    def check_layout(self) -> None:
+        """Raises RecipeError where it lies there in another layout than this nhwc's."""
+        if (found := self._contract_file["format"]) != FORMAT:
+            problem = f"found layout {found}, expected {FORMAT}: read it with the nhwc that wrote it"
+            raise RecipeError(str(self.folder), (problem,))
 
     @classmethod
     def at(cls, path: str | Path) -> Version:
         """The same, without a look into its files. Raises RecipeError where nothing is published there."""
         path = Path(path)
-        if _NUMBER.match(path.resolve().name) and (path.resolve().parent / "latest").is_file():
+        if _NUMBER.fullmatch(path.resolve().name) and (path.resolve().parent / "latest").is_file():
             path = path.resolve()
             version = cls(dataset=path.parent, number=path.name)
         elif (path / "latest").is_file():
-            version = cls(dataset=path, number=(path / "latest").read_text(encoding="utf-8", errors="replace").strip())
+            version = cls(dataset=path, number=_latest_number(path))
         else:
             found = "a folder that is no dataset" if path.is_dir() else "no such folder"
             problem = f"found {found}, expected a published dataset: make one with `nhwc ingest RECIPE`"
             raise RecipeError(str(path), (problem,))
-        if not _NUMBER.match(version.number) or not version.folder.is_dir():
-            raise RecipeError(
-                str(path), (f"found no version {version.number!r}, expected one of {', '.join(version._others)}",)
-            )
+        if not version.folder.is_dir():
+            others = ", ".join(numbers_in(version.dataset))
+            raise RecipeError(str(path), (f"found no version {version.number!r}, expected one of {others}",))
         return version
 
     @property
@@ -159,11 +194,6 @@ class Version:
         """By what its shards are decoded, where they hold files; None where they hold pixels."""
         return self.image_recipe if self._contract_file["storage"] == "encoded" else None
 
-    @property
-    def _others(self) -> list[str]:
-        """The numbers of all versions in the dataset's folder."""
-        return sorted(path.name for path in self.dataset.iterdir() if _NUMBER.match(path.name))
-
     @cached_property
     def contract_text(self) -> str:
         """`contract.yaml` as it stands."""
@@ -186,9 +216,17 @@ class Version:
                 aspect=str(path),
                 expected="the file as it was published",
                 found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'nothing'}",
-                hint="restore it from a copy; `nhwc verify` tells what else is damaged",
+                hint="ingest again, or restore it from a copy; `nhwc verify` tells what else is damaged",
             )
             raise DataError(Verdict(violations=(damage,))) from error
+
+
+def _latest_number(dataset: Path) -> str:
+    try:
+        return Latest.read(dataset).number
+    except ValueError as error:
+        mend = "`nhwc ingest` mends it, or name the folder of one version"
+        raise RecipeError(str(dataset / "latest"), (f"damaged: {error}: {mend}",)) from None
 
 
 def _scanned(path: Path, columns: pl.Expr) -> pl.DataFrame:

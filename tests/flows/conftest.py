@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nhwc.flows.cli import main
 from nhwc.flows.recipe import Recipe, parse_recipe
 from nhwc.flows.seen import HASHES
+from nhwc.flows.shard_hashes import SHARD_HASHES
 
 Write = Callable[..., Path]
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -56,8 +59,8 @@ def recipe_for(tmp_path: Path) -> Callable[..., Recipe]:
 
 
 def tree_hash(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file below a folder, by relative path; without HASHES, which depends on when it is made."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != HASHES)
+    """The SHA-256 of every file below a folder, by relative path; without notes of times and inodes."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (HASHES, SHARD_HASHES))
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -65,6 +68,24 @@ def tree_hash(folder: Path) -> dict[str, str]:
 def tree() -> Callable[[Path], dict[str, str]]:
     """Every file of a folder with its hash."""
     return tree_hash
+
+
+@pytest.fixture
+def nhwc_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs `nhwc` with these arguments in the folder of the test: exit status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["nhwc", *map(str, arguments)])
+        try:
+            main()
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        out = capsys.readouterr()
+        return status, out.out, out.err
+
+    return run
 
 
 @pytest.fixture(scope="module")

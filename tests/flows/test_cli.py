@@ -14,28 +14,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from nhwc.flows.cli import main
 from nhwc.validators.violation import Code
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def nhwc_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Runs `nhwc` with these arguments in the folder of the test: exit status, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["nhwc", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        out = capsys.readouterr()
-        return status, out.out, out.err
-
-    return run
 
 
 @pytest.fixture

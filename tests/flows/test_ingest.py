@@ -15,6 +15,7 @@ from nhwc.flows.durable import locked
 from nhwc.flows.ingest import Ingested, run_ingest
 from nhwc.flows.recipe import Recipe
 from nhwc.flows.seen import HASHES, SEEN
+from nhwc.flows.shard_hashes import SHARD_HASHES
 from nhwc.flows.shards import hash_entries
 from nhwc.pipelines.image import load_image
 from nhwc.pipelines.store import open_shard
@@ -53,7 +54,10 @@ def test_a_folder_becomes_a_version(photos: Path, recipe_for: Make) -> None:
     np.testing.assert_allclose(channels["std"], pixels.std(axis=(0, 1, 2)), rtol=1e-12)
     names = {"checksums", "contract.yaml", "manifest.parquet", "recipe.yaml", "report.html", "statistics.json"}
     assert names == {path.name for path in version.folder.iterdir()}
-    assert {SEEN, "1.0.0", "latest", "shards"} == {path.name for path in version.dataset.iterdir()} - {HASHES}
+    assert {SEEN, "1.0.0", "latest", "shards"} == {path.name for path in version.dataset.iterdir()} - {
+        HASHES,
+        SHARD_HASHES,
+    }
     assert nhwc.verify(version.dataset).passed
 
 
@@ -203,7 +207,10 @@ def test_a_broken_budget_publishes_nothing(photos: Path, recipe_for: Make, check
     assert ["cat/bad.png"] == refused.filter(pl.col("code") == "empty_file")["path"].to_list()
     (photos / "cat" / "bad.png").unlink()
     assert "1.0.0" == nhwc.ingest(recipe, direct=True).number
-    assert {SEEN, "1.0.0", "latest", "shards"} == {path.name for path in recipe.dataset_path.iterdir()} - {HASHES}
+    assert {SEEN, "1.0.0", "latest", "shards"} == {path.name for path in recipe.dataset_path.iterdir()} - {
+        HASHES,
+        SHARD_HASHES,
+    }
 
 
 def test_a_refused_run_leaves_the_last_version_as_it_is(photos: Path, recipe_for: Make, tree: Any) -> None:

@@ -10,7 +10,9 @@ import nhwc
 from nhwc.flows.recipe import Recipe
 from nhwc.pipelines.store import open_shard
 
-FILES = ("checksums", "contract.yaml", "manifest.parquet", "recipe.yaml", "statistics.json", "shard")
+FILES = (
+    "checksums", "contract.yaml", "manifest.parquet", "recipe.yaml", "report.html", "statistics.json", "shard", "latest"
+)  # fmt: skip
 FLIPS = 12
 
 
@@ -21,7 +23,9 @@ def version(photos: Path, recipe_for: Callable[..., Recipe]) -> nhwc.Version:
 
 
 def place(version: nhwc.Version, name: str) -> Path:
-    """The path of one of a version's files, or of its only shard."""
+    """The path of one of a version's files, of its only shard, or of its dataset's `latest`."""
+    if name == "latest":
+        return version.dataset / name
     if name == "shard":
         (path,) = (version.dataset / "shards").iterdir()
         return path
@@ -52,15 +56,18 @@ def test_every_missing_file_is_found(version: nhwc.Version, name: str) -> None:
     assert path.name in {violation.aspect.rpartition("/")[2] for violation in verdict.violations}
 
 
-@pytest.mark.parametrize("line", range(5))
+@pytest.mark.parametrize("line", range(6))
 def test_a_line_cut_from_the_checksums_is_found(version: nhwc.Version, line: int) -> None:
-    """What `checksums` does not vouch for is not whole, though nothing in it is wrong."""
+    """`latest` knows the checksums; and without it, a version without a hash of all that it stands on is not whole."""
     path = version.folder / "checksums"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:line] + lines[line + 1 :]))
-    verdict = nhwc.verify(version.dataset)
     name = lines[line].split("/")[-1].split()[-1]
-    assert [f"a line for {name}"] == [violation.expected for violation in verdict.violations]
+    listed = [] if name == "report.html" else [f"a line for {name}"]
+    found = nhwc.verify(version.dataset).violations
+    assert ("latest", listed) == (found[0].aspect, [violation.expected for violation in found[1:]])
+    (version.dataset / "latest").write_text("1.0.0\n")
+    assert listed == [violation.expected for violation in nhwc.verify(version.folder).violations]
 
 
 @pytest.mark.parametrize("name", ["contract.yaml", "manifest.parquet", "statistics.json"])
@@ -72,15 +79,34 @@ def test_reading_a_damaged_version_names_the_file(version: nhwc.Version, name: s
         damaged = nhwc.Version.open(version.dataset)
         return damaged.manifest, damaged.statistics
 
-    with pytest.raises(nhwc.DataError, match=rf"load: checksum: .*{name} found .* To mend: restore it from a copy"):
+    with pytest.raises(
+        nhwc.DataError, match=rf"load: checksum: .*{name} found .* To mend: ingest again, or restore it from a copy"
+    ):
         read()
 
 
 def test_a_latest_that_names_no_version_is_told(version: nhwc.Version) -> None:
-    """With the versions that there are."""
+    """With the versions that there are; a reader cannot go on, for verify it is a damage like others."""
     (version.dataset / "latest").write_text("9.9.9\n")
     with pytest.raises(nhwc.RecipeError, match=r"found no version '9.9.9', expected one of 1\.0\.0"):
-        nhwc.verify(version.dataset)
+        nhwc.Version.open(version.dataset)
+    (violation,) = nhwc.verify(version.dataset).violations
+    assert ("latest", "one of 1.0.0", "9.9.9") == (violation.aspect, violation.expected, violation.found)
+
+
+def test_a_damaged_latest_is_told_to_readers(version: nhwc.Version) -> None:
+    """And what mends it."""
+    (version.dataset / "latest").write_text("1.0.0\x0b")
+    with pytest.raises(nhwc.RecipeError, match=r"damaged: found '1\.0\.0.x0b', .*`nhwc ingest` mends it"):
+        nhwc.Version.open(version.dataset)
+
+
+def test_a_latest_of_one_line_is_obeyed(version: nhwc.Version) -> None:
+    """It is what a person writes who goes back to an earlier version."""
+    for text in ("1.0.0\n", "1.0.0"):
+        (version.dataset / "latest").write_text(text)
+        assert nhwc.verify(version.dataset).passed
+        assert "1.0.0" == nhwc.Version.open(version.dataset).number
 
 
 def test_changed_pixels_name_their_samples(version: nhwc.Version) -> None:

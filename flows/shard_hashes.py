@@ -1,0 +1,71 @@
+"""What every shard holds, without reading again those that nobody has touched since they were read last."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+
+from nhwc.flows.durable import write_frame
+
+SHARD_HASHES = ".shard-hashes"
+"""In the dataset's folder, Parquet: the SHA-256 of every shard that was read, and its stamp before that.
+
+It may be removed: then all shards are read again. What rots on the disk itself changes no stamp: `nhwc verify` finds
+it, and removes this note, by which the next ingest finds it too.
+"""
+
+_SCHEMA = {
+    "name": pl.String,
+    "inode": pl.UInt64,
+    "size": pl.Int64,  # bytes
+    "written_ns": pl.Int64,  # since 1970, as the next
+    "changed_ns": pl.Int64,
+    "sha256": pl.String,
+}
+
+_Stamp = tuple[int, int, int, int]
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def shard_hashes(dataset: Path, names: Iterable[str]) -> dict[str, str]:
+    """The SHA-256 of each of these shards, by name; those that are missing or unreadable are left out."""
+    noted = _noted(dataset)
+    found: dict[str, tuple[_Stamp, str]] = {}
+    for name in names:
+        path = dataset / "shards" / f"{name}.arrow"
+        try:
+            stamp = _stamp(path)  # before it is read: what is written meanwhile has another one afterwards
+            known = noted.get(name)
+            found[name] = known if known and known[0] == stamp else (stamp, sha256_of(path))
+        except OSError:
+            continue
+    if found != noted:
+        rows = [(name, *stamp, digest) for name, (stamp, digest) in sorted(found.items())]
+        write_frame(dataset / SHARD_HASHES, pl.DataFrame(rows, schema=_SCHEMA, orient="row"))
+    return {name: digest for name, (_, digest) in found.items()}
+
+
+def doubt_shards(dataset: Path) -> None:
+    """Have every shard read again by whoever asks next. Raises OSError where the note cannot be removed."""
+    (dataset / SHARD_HASHES).unlink(missing_ok=True)
+
+
+def _noted(dataset: Path) -> dict[str, tuple[_Stamp, str]]:
+    try:
+        rows = pl.read_parquet(dataset / SHARD_HASHES).select(list(_SCHEMA)).iter_rows()
+        return {name: ((inode, size, written, changed), digest) for name, inode, size, written, changed, digest in rows}
+    except (OSError, pl.exceptions.PolarsError):
+        return {}
+
+
+def _stamp(path: Path) -> _Stamp:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
