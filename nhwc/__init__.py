@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nhwc.flows.verify import verify
     from nhwc.pipelines.image import load_image
     from nhwc.pipelines.load import load
+    from nhwc.pipelines.records import load_records
     from nhwc.pipelines.version import Version
     from nhwc.validators.contract import Axis, TensorContract
     from nhwc.validators.errors import DataError, MachineError, NhwcError, RecipeError
@@ -23,6 +24,7 @@ _HOMES = {
     "ingest": "flows.ingest",
     "verify": "flows.verify",
     "load": "pipelines.load",
+    "load_records": "pipelines.records",
     "load_image": "pipelines.image",
     "Version": "pipelines.version",
     "Axis": "validators.contract",
@@ -51,6 +53,7 @@ __all__ = [
     "ingest",
     "load",
     "load_image",
+    "load_records",
     "verify",
 ]
 
