@@ -1,11 +1,6 @@
 """One epoch of a published version through tf.data.service: a dispatcher and two workers, each a process of its own.
 
 python examples/data_service.py DATASET [SPLIT]
-
-On several machines the same roles are started by hand, where DATASET is the same path on each:
-
-python examples/data_service.py dispatcher
-python examples/data_service.py worker ADDRESS
 """
 
 import os
@@ -15,6 +10,8 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
 
@@ -38,15 +35,15 @@ def serve(role: str, address: str | None = None) -> None:
     os._exit(0)  # a server that is only dropped waits for its clients
 
 
-def started(stack: ExitStack, *role: str) -> str:
-    """Start one, and return the line that it prints once it serves."""
+def start(stack: ExitStack, *role: str) -> subprocess.Popen[str]:
+    """Start one. The first line that it prints says that it serves."""
     process = subprocess.Popen(
         [sys.executable, __file__, *role], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     stack.callback(process.wait)
     stack.enter_context(process.stdout)
     stack.enter_context(process.stdin)  # closed first of the three, by which it ends
-    return process.stdout.readline().strip()
+    return process
 
 
 def give_up() -> None:
@@ -62,7 +59,9 @@ def read(name: str, dataset: tf.data.Dataset) -> list[bytes]:
         seen += ids.numpy().tolist()
         steps += 1
     seconds = time.perf_counter() - start
-    print(f"{name}: {steps} batches, {len(seen)} samples, {len(set(seen))} different; {len(seen) / seconds:,.0f} images/s")
+    print(
+        f"{name}: {steps} batches, {len(seen)} samples, {len(set(seen))} different; {len(seen) / seconds:,.0f} images/s"
+    )
     return seen
 
 
@@ -71,12 +70,16 @@ def main(path: str, split: str = "train") -> None:
     dataset = nhwc.load_records(path, split=split, batch_size=32, with_ids=True)
     here = read("this process", dataset)
     with ExitStack() as stack:
-        address = started(stack, "dispatcher")
-        for _ in range(WORKERS):
-            started(stack, "worker", address)
+        dispatcher = start(stack, "dispatcher")
+        address = dispatcher.stdout.readline().strip()
+        workers = [start(stack, "worker", address) for _ in range(WORKERS)]
+        for worker in workers:
+            worker.stdout.readline()
         service = tf.data.experimental.service
         served = dataset.apply(service.distribute(service.ShardingPolicy.DYNAMIC, f"grpc://{address}"))
         there = read(f"{WORKERS} workers", served)
+    statuses = " and ".join(str(worker.returncode) for worker in workers)
+    print(f"ended: dispatcher {dispatcher.returncode}, workers {statuses}")
     if Counter(here) != Counter(there):
         raise SystemExit("the service gave other samples")
     print("union exact, no sample twice")

@@ -82,17 +82,25 @@ def load_records(  # noqa: PLR0913 - the public face: every argument is one that
         drop_remainder=drop_remainder,
         with_ids=with_ids,
     )
-    try:
-        version = Version.open(dataset)
-        plan = plan_of(version, options, options.problems())
-    except RecipeError as error:
-        raise RecipeError("nhwc.load_records", error.problems) from error
+    plan = _plan_of(dataset, options)
     if plan.decoding is not None:
         raise RecipeError("nhwc.load_records", ("found storage: encoded, expected pixels: use nhwc.load",))
     if plan.looked_at:
         stored = plan.contracts["load"]
         raise RecipeError("nhwc.load_records", (f"found {stored}, expected a dtype of whole numbers: use nhwc.load",))
     return _dataset(plan)
+
+
+def _plan_of(dataset: str | Path, options: BatchOptions) -> Plan:
+    problems = options.problems()
+    try:
+        version = Version.open(dataset)
+    except RecipeError as error:
+        raise RecipeError("nhwc.load_records", (*error.problems, *problems)) from error
+    try:
+        return plan_of(version, options, problems)
+    except RecipeError as error:
+        raise RecipeError("nhwc.load_records", error.problems) from error
 
 
 @dataclass(frozen=True, kw_only=True)
