@@ -23,7 +23,7 @@ LIMIT = 180
 
 
 def serve(role: str, address: str | None = None) -> None:
-    """A dispatcher or a worker, for as long as standard input is open: it ends with who started it, however that ends."""
+    """A dispatcher or a worker. It ends when standard input closes, and so with who started it, however that ends."""
     service = tf.data.experimental.service
     if address is None:
         server = service.DispatchServer()

@@ -48,7 +48,7 @@ def batches(path: str, strategy: tf.distribute.Strategy, batch_size: int) -> tf.
 def train(path: str, strategy: tf.distribute.Strategy) -> None:
     """Train, and print what each replica of this process saw."""
     version = nhwc.Version.open(path)
-    rows, cols, channels = version.contract.sizes
+    channels = version.contract.sizes[2]
     first = tf.VariableAggregation.ONLY_FIRST_REPLICA  # all compute the same
     with strategy.scope():
         kernel = tf.Variable(tf.random.stateless_normal([3, 3, channels, 8], [1, 2], stddev=0.1), aggregation=first)
