@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nhwc.flows.verify import verify
     from nhwc.pipelines.image import load_image
     from nhwc.pipelines.load import load
+    from nhwc.pipelines.records import load_records
     from nhwc.pipelines.version import Version
     from nhwc.validators.contract import Axis, TensorContract
     from nhwc.validators.errors import DataError, MachineError, NhwcError, RecipeError
@@ -25,6 +26,7 @@ _HOMES = {
     "ingest": "flows.ingest",
     "verify": "flows.verify",
     "load": "pipelines.load",
+    "load_records": "pipelines.records",
     "load_image": "pipelines.image",
     "Version": "pipelines.version",
     "Axis": "validators.contract",
@@ -54,6 +56,7 @@ __all__ = [
     "ingest",
     "load",
     "load_image",
+    "load_records",
     "verify",
 ]
 

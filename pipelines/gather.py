@@ -160,23 +160,36 @@ class Gather:
                 self._opened[number] = self._open(number)
 
     def _open(self, number: int) -> Shard:
-        """Map a shard, and see that what the manifest places there is there."""
-        path = self._paths[number]
-        try:
-            shard = open_shard(path, self._decoding)
-        except FileNotFoundError as error:
-            raise _refusal(path, Code.MISSING_PART, "no such file") from error
-        except (OSError, KeyError, AttributeError, pa.ArrowException) as error:
-            raise _refusal(path, Code.CHECKSUM, f"no readable shard ({error})") from error
-        if shard.images.shape[1:] != self._contract.shape or shard.images.dtype != self._contract.dtypes[0]:
-            raise _refusal(
-                path, Code.CHECKSUM, f"images {shard.images.dtype}{list(shard.images.shape[1:])}, not {self._contract}"
-            )
         mine = self._by_shard[self._cuts[number] : self._cuts[number + 1]]
-        rows, ids = self._row[mine], _taken(self._ids, mine).cast(pa.string())
-        if rows.max() >= len(shard.images) or not _taken(shard.sample_ids, rows).equals(ids):
-            raise _refusal(path, Code.CHECKSUM, "other samples than the manifest places in it")
-        return shard
+        return checked_shard(
+            self._paths[number], self._contract, rows=self._row[mine], ids=_taken(self._ids, mine), image=self._decoding
+        )
+
+
+def checked_shard(
+    path: Path, contract: TensorContract, *, rows: Array, ids: pa.Array, image: ImageRecipe | None = None
+) -> Shard:
+    """Map a shard, and see that what the manifest places there is there. Raises DataError, the shard named.
+
+    Args:
+        path: of the shard.
+        contract: of a stored image, fully determined.
+        rows, ids: of all samples that are to lie in it.
+        image: see `open_shard`.
+    """
+    try:
+        shard = open_shard(path, image)
+    except FileNotFoundError as error:
+        raise _refusal(path, Code.MISSING_PART, "no such file") from error
+    except (OSError, KeyError, AttributeError, pa.ArrowException) as error:
+        raise _refusal(path, Code.CHECKSUM, f"no readable shard ({error})") from error
+    if shard.images.shape[1:] != contract.shape or shard.images.dtype != contract.dtypes[0]:
+        raise _refusal(
+            path, Code.CHECKSUM, f"images {shard.images.dtype}{list(shard.images.shape[1:])}, not {contract}"
+        )
+    if rows.max() >= len(shard.images) or not _taken(shard.sample_ids, rows).equals(ids.cast(pa.string())):
+        raise _refusal(path, Code.CHECKSUM, "other samples than the manifest places in it")
+    return shard
 
 
 def broken_shard(path: Path, code: Code, found: str) -> Violation:

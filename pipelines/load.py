@@ -109,7 +109,7 @@ def load(  # noqa: PLR0913 - the public face: every argument is one that a train
         batch_size=batch_size,
         shuffle=shuffle,
         seed=seed,
-        dtype=_dtype_name(dtype),
+        dtype=dtype_name(dtype),
         scale=scale,
         channels_first=channels_first,
         drop_remainder=drop_remainder,
@@ -130,7 +130,7 @@ def load_with(dataset: str | Path, options: BatchOptions, *, stopwatch: Stopwatc
         version = Version.open(dataset)
     except RecipeError as error:
         raise RecipeError("nhwc.load", (*error.problems, *problems)) from error
-    return _dataset(replace(_plan(version, options, problems), stopwatch=stopwatch))
+    return _dataset(replace(plan_of(version, options, problems), stopwatch=stopwatch))
 
 
 def batch_contract_of(
@@ -145,14 +145,14 @@ def batch_contract_of(
 
     Raises RecipeError where they are wrong.
     """
-    options = BatchOptions(scale=scale, dtype=_dtype_name(dtype), channels_first=channels_first)
+    options = BatchOptions(scale=scale, dtype=dtype_name(dtype), channels_first=channels_first)
     problems = [*options.problems(), *_dtype_problems(stored, options)]
     if problems:
         raise RecipeError("nhwc.load", tuple(problems))
     return contracts(stored, options, samples=None, statistics=statistics if scale == "standard" else None)["batch"]
 
 
-def _dtype_name(dtype: object) -> str | None:
+def dtype_name(dtype: object) -> str | None:
     """The name of a dtype however it is given; what is none as it was written, for the message."""
     try:
         return None if dtype is None else str(tf.as_dtype(dtype).name)
@@ -161,7 +161,7 @@ def _dtype_name(dtype: object) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Plan:
+class Plan:
     """All that is settled before anything is read."""
 
     options: BatchOptions
@@ -192,7 +192,7 @@ class _Plan:
         return self.cast.spread is not None or self.cast.dtype != self.contracts["load"].dtypes[0]
 
 
-def _plan(version: Version, options: BatchOptions, problems: list[str]) -> _Plan:
+def plan_of(version: Version, options: BatchOptions, problems: list[str]) -> Plan:
     """Settle everything. Raises RecipeError with the problems given and those that only the version shows."""
     stored = version.contract
     samples, found = _select(version, options.split)
@@ -216,7 +216,7 @@ def _plan(version: Version, options: BatchOptions, problems: list[str]) -> _Plan
     shards = tuple(version.shard_path(name).absolute() for name in names)
     missing = [broken_shard(path, Code.MISSING_PART, "no such file") for path in shards if not path.is_file()]
     Verdict(violations=tuple(missing)).require()
-    return _Plan(
+    return Plan(
         options=options,
         samples=samples,
         shards=shards,
@@ -250,7 +250,7 @@ def _dtype_problems(stored: TensorContract, options: BatchOptions) -> list[str]:
     return [f"dtype: found {options.dtype!r}, expected one of {', '.join(allowed)} with scale {options.scale!r}"]
 
 
-def _dataset(plan: _Plan) -> tf.data.Dataset:
+def _dataset(plan: Plan) -> tf.data.Dataset:
     options, steps = plan.options, plan.dealing.steps
     epochs = Epochs(plan.samples.height, steps, options)
     blocks = _Blocks(plan, epochs)
@@ -304,7 +304,7 @@ def _tf_options(options: BatchOptions) -> tf.data.Options:
 
 
 def _finish(
-    plan: _Plan, images: tf.Tensor, labels: tf.Tensor, ids: tf.Tensor | None = None, *, size: int | None
+    plan: Plan, images: tf.Tensor, labels: tf.Tensor, ids: tf.Tensor | None = None, *, size: int | None
 ) -> tuple[tf.Tensor, ...]:
     """Images, labels and, if asked, ids of so many samples, each stage held against its contract, in the graph."""
     stored, cast = plan.contracts["load"], plan.contracts["cast"]
@@ -330,7 +330,7 @@ class _Blocks:
     Safe to call from several threads.
     """
 
-    def __init__(self, plan: _Plan, epochs: Epochs) -> None:
+    def __init__(self, plan: Plan, epochs: Epochs) -> None:
         self._plan, self._epochs = plan, epochs
         stored = plan.contracts["load"]
         self._dtype = "float32" if plan.cast_on_the_way else stored.dtypes[0]

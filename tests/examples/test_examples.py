@@ -90,3 +90,20 @@ def test_gate_in_ci(dataset: Dataset, tmp_path: Path, sound: bool) -> None:
     assert (0 if sound else 1, "") == (status, err)
     assert sound is ("<failure" not in (tmp_path / "gate.xml").read_text())
     assert (tmp_path / "gate.html").read_text().lower().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("hosts", [(), ("--hosts",)], ids=["one process", "two processes"])
+def test_distributed(dataset: Dataset, hosts: tuple[str, ...]) -> None:
+    """Two replicas train, in as many steps each; together they see each sample once an epoch."""
+    status, out, err = run(sys.executable, "-W", "error", EXAMPLES / "distributed.py", dataset(True), *hosts)
+    assert 0 == status, err
+    assert 2 == out.count("2 replicas in") == out.count("steps [2, 2], samples [6, 6]; union exact, no overlap: True")
+
+
+def test_data_service(dataset: Dataset) -> None:
+    """Two workers give each sample once, and all that was started has ended."""
+    status, out, err = run(sys.executable, "-W", "error", EXAMPLES / "data_service.py", dataset(True))
+    assert 0 == status, err
+    assert 2 == out.count("12 samples, 12 different")
+    assert "union exact, no sample twice" in out
+    assert "ended: dispatcher 0, workers 0 and 0" in out
