@@ -11,10 +11,10 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from shlex import quote as quoted
-from typing import Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import polars as pl
 
@@ -50,7 +50,7 @@ from nhwc.flows.shards import (
     of_the_moment,
     plan_chunks,
 )
-from nhwc.flows.subject import draft_subject
+from nhwc.flows.subject import Subject, draft_subject
 from nhwc.pipelines.sources.folder import Folder
 from nhwc.pipelines.sources.labels import Labelling, label_entries, read_label_file
 from nhwc.pipelines.sources.protocol import Entry, Source
@@ -59,6 +59,9 @@ from nhwc.validators.errors import DataError, MachineError
 from nhwc.validators.manifest import check_manifest
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
+
+if TYPE_CHECKING:
+    from nhwc.flows.gate import GateOptions
 
 Result = TypeVar("Result")
 
@@ -92,9 +95,10 @@ class Ingested:
     """What an ingest came to.
 
     Args:
-        outcome: published (a new version), unchanged (the latest version already says it), refused (over the budget).
+        outcome: published (a new version), unchanged (the latest version already says it), refused (by the budget or
+            the gate).
         version: the published or unchanged version; None where refused.
-        verdict: of the budget; its violations say why it was refused.
+        verdict: of the budget, and of the gate where one was asked for; its violations say why it was refused.
         manifest: a row a discovered entry, also where refused.
         findings: what is remarkable about the classes as a whole.
         made: how many files went to a decoder in this run.
@@ -110,38 +114,61 @@ class Ingested:
     place: Path
 
 
-def ingest(recipe: str | Path | Recipe, *, direct: bool = False) -> Version:
+def ingest(recipe: str | Path | Recipe, *, direct: bool = False, gate: bool | Mapping[str, Any] = False) -> Version:
     """Ingest a recipe and return the version that it makes, or the latest one where nothing changed.
 
     Args:
         recipe: the path of a recipe, or a Recipe.
         direct: run without Prefect, whose temporary server takes seconds to start. The same tree comes out.
+        gate: publish only what the gate passes: True, or options of `nhwc.gate` by name. What it refuses leaves the
+            last good version as `latest`.
 
-    Raises RecipeError for a wrong recipe, DataError where the data is over its budget (nothing is published then), and
-    MachineError where disk, network or Prefect's server fails.
+    Raises RecipeError for a wrong recipe or gate, DataError where the data is over its budget or refused by the gate
+    (nothing is published then), and MachineError where disk, network or Prefect's server fails.
     """
     asked = read_recipe(recipe)
+    judging: Mapping[str, Any] | None = ({} if gate else None) if isinstance(gate, bool) else gate
+    options = gate_options(judging)
     if direct:
-        ingested = run_ingest(asked)
+        ingested = run_ingest(asked, gate=options)
     else:
         from nhwc.flows.prefect_run import ingest_with_prefect  # noqa: PLC0415  starting Prefect takes seconds
 
-        ingested = ingest_with_prefect(asked)
+        ingested = ingest_with_prefect(asked, gate=judging)
     if ingested.version is None:
         raise DataError(ingested.verdict)
     return ingested.version
 
 
-def run_ingest(recipe: Recipe, *, step: Step = run_now, progress: Progress = no_progress) -> Ingested:
-    """All the work of an ingest, one line a stage. Raises MachineError where the machine fails."""
+def gate_options(asked: Mapping[str, Any] | None) -> GateOptions | None:
+    """The gate that is asked for, if any. Raises RecipeError where it cannot judge what is not published yet."""
+    if asked is None:
+        return None
+    from nhwc.flows.gate import draft_options  # noqa: PLC0415  it imports this module
+
+    return draft_options(asked)
+
+
+def run_ingest(
+    recipe: Recipe,
+    *,
+    step: Step = run_now,
+    progress: Progress = no_progress,
+    gate: GateOptions | None = None,
+) -> Ingested:
+    """All the work of an ingest, one line a stage. With a gate, only what it passes is published.
+
+    Raises MachineError where the machine fails, and RecipeError for a gate whose baseline, contract, rules or model is
+    none.
+    """
     with _in_place(recipe):
         before = latest_version(recipe.dataset_path)
         look = look_at(recipe, Folder(root=recipe.source_path))
-        if before is not None and is_unchanged(look, before):
+        if gate is None and before is not None and is_unchanged(look, before):  # a gate judges what there is anew
             return _unchanged(recipe, before)
         forget(recipe.dataset_path)
         draft, decoded = _make_draft(recipe, before, look, step, progress)
-        ingested = step("publish", partial(_judge_and_publish, draft, before, decoded))
+        ingested = step("publish", partial(_judge_and_publish, draft, before, decoded, gate))
         lasting = ingested.manifest.filter(of_the_moment(Code.UNREADABLE_FOLDER)).is_empty()
         if ingested.version is not None and lasting:  # else another run may find something else though nothing changes
             remember(look, ingested.version)
@@ -260,38 +287,52 @@ def _advance(progress: Progress, name: str, total: int, more: int) -> None:
     progress(name, more, total)
 
 
-def _judge_and_publish(draft: Draft, before: Version | None, made: int) -> Ingested:
-    """Publish the draft if its budget allows and anything changed."""
+def _judge_and_publish(draft: Draft, before: Version | None, made: int, gate: GateOptions | None) -> Ingested:
+    """Publish the draft if its budget and the gate allow and anything changed."""
     check_manifest(draft.manifest).require()
     dataset, verdict = draft.recipe.dataset_path, draft.recipe.checks.budget(draft.manifest)
+    judged = cache(partial(_judged, draft, gate))
+    report = partial(_write_report, judged, gate)
+    if gate is not None and verdict.passed:
+        verdict = judged()[1]
     ingested = partial(Ingested, verdict=verdict, manifest=draft.manifest, findings=draft.findings, made=made)
     if not verdict.passed:
-        _write_report(draft, dataset / REFUSED_REPORT, ["nhwc gate RECIPE"])
+        report(dataset / REFUSED_REPORT, "RECIPE")
         return ingested(outcome="refused", version=None, place=write_refused(draft))
     adopt_shards(draft)
     number = next_number(draft, before)
-    version = before if before is not None and number is None else _publish(draft, number or FIRST)
+    version = before if before is not None and number is None else _publish(draft, number or FIRST, report)
     tidy(dataset)
     outcome: Literal["unchanged", "published"] = "unchanged" if number is None else "published"
     return ingested(outcome=outcome, version=version, place=dataset / version.number)
 
 
-def _publish(draft: Draft, number: str) -> Version:
+def _publish(draft: Draft, number: str, report: Callable[[Path, str], None]) -> Version:
     """The version with its report, named by `latest` last."""
     version = write_version(draft, number)
-    place = Path(draft.recipe.publish.to, draft.recipe.dataset, version.number)
-    _write_report(draft, version.folder / REPORT, [f"nhwc gate {quoted(str(place))}"])
+    report(version.folder / REPORT, str(Path(draft.recipe.publish.to, draft.recipe.dataset, version.number)))
     name_latest(version)
     return version
 
 
-def _write_report(draft: Draft, path: Path, reproduce: Sequence[str]) -> None:
-    """What the gate says of the draft, as a page."""
+def _judged(draft: Draft, gate: GateOptions | None) -> tuple[Subject, Verdict]:
+    """The draft as the gate sees it, and what it says."""
     from nhwc.flows.gate import GateOptions, judge_subject  # noqa: PLC0415  it imports this module
-    from nhwc.flows.report import report_html  # noqa: PLC0415  Jinja, for what is published only
 
     subject = draft_subject(draft, name=draft.recipe.dataset, checked=True)
-    verdict = judge_subject(subject, GateOptions())
+    return subject, judge_subject(subject, gate or GateOptions())
+
+
+def _write_report(
+    judged: Callable[[], tuple[Subject, Verdict]], gate: GateOptions | None, path: Path, name: str
+) -> None:
+    """What the gate says of the draft, as a page. It is judged again by that name."""
+    from nhwc.flows.report import report_html  # noqa: PLC0415  Jinja, for what is published only
+
+    subject, verdict = judged()
+    asked = [name] if gate is None else gate.as_arguments(name)
+    reproduce = " ".join(["nhwc gate", *map(quoted, asked)])
+    before = None if gate is None or gate.baseline is None else Version.open(gate.baseline).facts
     with silenced_native_stderr():  # it looks at broken files too
-        page = report_html(subject, verdict, reproduce=reproduce)
+        page = report_html(subject, verdict, baseline=before, reproduce=[reproduce])
     write_text(path, page)

@@ -11,7 +11,7 @@ import signal
 import sys
 from functools import partial
 
-from nhwc.flows.cli import building, judging, measuring  # noqa: F401  their commands
+from nhwc.flows.cli import building, judging, measuring, scheduling  # noqa: F401  their commands
 from nhwc.flows.cli.shared import app
 from nhwc.validators.errors import MachineError, NhwcError
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nhwc.flows.cli.shared import Direct, RecipeFile, app, import_tensorflow, print_table
+from nhwc.flows.cli.shared import Baseline, Direct, Gate, RecipeFile, app, gate_of, import_tensorflow, print_table
 from nhwc.validators.errors import RecipeError
 
 
@@ -71,24 +71,24 @@ def explain(recipe: RecipeFile) -> None:
 
 
 @app.command()
-def ingest(recipe: RecipeFile, direct: Direct = False) -> None:
+def ingest(recipe: RecipeFile, direct: Direct = False, gate: Gate = False, baseline: Baseline = None) -> None:
     """Ingest a recipe: check every image, quarantine what is bad, publish a version."""
     from nhwc.flows.recipe import read_recipe
 
-    asked = read_recipe(recipe)
+    asked, judging = read_recipe(recipe), gate_of(gate, baseline)
     import_tensorflow()
     from nhwc.flows.progress import progress_bar
     from nhwc.flows.summary import text
 
     with progress_bar(asked.dataset) as progress:
         if direct:
-            from nhwc.flows.ingest import run_ingest
+            from nhwc.flows.ingest import gate_options, run_ingest
 
-            ingested = run_ingest(asked, progress=progress)
+            ingested = run_ingest(asked, progress=progress, gate=gate_options(judging))
         else:
             from nhwc.flows.prefect_run import ingest_with_prefect
 
-            ingested = ingest_with_prefect(asked, progress=progress)
+            ingested = ingest_with_prefect(asked, progress=progress, gate=judging)
     print(text(ingested, asked.dataset))
     if ingested.version is None:
         raise typer.Exit(1)

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from nhwc.validators.errors import RecipeError
+
 app = typer.Typer(
     help="Turn image datasets into checked, training-ready batches of shape (samples, rows, cols, channels).",
     no_args_is_help=True,
@@ -27,6 +29,7 @@ ModelFile = Annotated[Path | None, typer.Option(help="A Keras model's .keras or 
 Scale = Annotated[str, typer.Option(help="How batches will be loaded: none, unit, signed or standard.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Hold files and pixels against their hashes too.")]
 Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="A published dataset, or the folder of one version.")]
+Gate = Annotated[bool, typer.Option("--gate", help="Publish only what the gate passes.")]
 Direct = Annotated[bool, typer.Option("--direct", help="Run without Prefect: the same tree, without its start-up.")]
 
 
@@ -50,3 +53,12 @@ def import_tensorflow() -> None:
 
     with silenced_native_stderr():
         import tensorflow  # noqa: F401
+
+
+def gate_of(asked: bool, baseline: Path | None) -> dict[str, Any] | None:
+    """The options of the gate that an ingest has to pass, or None. Raises RecipeError for some of no gate."""
+    if not asked and baseline is not None:
+        raise RecipeError("gate", ("baseline: found one, which only the gate compares with: add --gate",))
+    if not asked:
+        return None
+    return {} if baseline is None else {"baseline": str(baseline.absolute())}
