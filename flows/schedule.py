@@ -15,7 +15,7 @@ import contextvars
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -158,6 +158,8 @@ def serve(schedule: Schedule, say: Callable[[str], object]) -> None:
         with _running(runner) as ended:
             try:
                 say(f"{name}: next run {_next_run(deployment, schedule)}; {_pages(url, deployment)}; Ctrl-C ends it")
+                while not ended.done():  # wake up now and then: a signal may reach a thread that runs no handlers
+                    wait([ended], timeout=1)
                 ended.result()
             finally:
                 _pause(deployment)
