@@ -49,12 +49,13 @@ def prefect_server() -> Iterator[str]:
 @contextmanager
 def _own_server() -> Iterator[str]:
     port = _free_port()
-    home = get_current_settings().home
-    home.mkdir(parents=True, exist_ok=True)
-    log = home / "nhwc-server.log"
+    settings = get_current_settings()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    log = settings.home / "nhwc-server.log"
+    env = os.environ | settings.to_environment_variables(exclude_unset=True)
     command = [sys.executable, "-m", __name__, str(os.getpid()), str(port)]
     with log.open("wb") as said:  # a session of its own: a Ctrl-C is ours, and it ends after the runs have
-        started = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)
+        started = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True, env=env)
     try:
         url = f"http://127.0.0.1:{port}/api"
         _wait_until_healthy(started, url, log)
