@@ -39,7 +39,7 @@ publish: {to: datasets}
 
 Expected = tuple[str, str, int, int]  # outcome, latest version, kept, quarantined
 
-PATIENCE = 300
+PATIENCE = 900
 """Seconds in which a run must have ended."""
 
 
@@ -86,7 +86,7 @@ def schedule(recipe: Path, interval: int, home: Path) -> Iterator[str]:
         yield address
     finally:
         running.send_signal(signal.SIGINT)
-        print(f"ended by Ctrl-C: status {running.wait(90)}")
+        print(f"ended by Ctrl-C: status {running.wait(180)}")
 
 
 def next_run(client: Any, since: datetime) -> Any:

@@ -36,7 +36,7 @@ from nhwc.validators.manifest import status_counts
 EVERY = 5.0
 """Seconds between two updates of the progress: each is a request that takes 23 ms, and the decoding waits for it."""
 
-_PATIENCE = {PREFECT_CLIENT_MAX_RETRIES: 1, PREFECT_API_REQUEST_TIMEOUT: 15.0}
+_PATIENCE = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: 10.0}
 """Of what is merely told: Prefect's own patience is a minute for each request to a server that is gone."""
 
 

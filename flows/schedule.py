@@ -52,7 +52,7 @@ from nhwc.flows.prefect_server import prefect_server
 from nhwc.flows.recipe import read_recipe
 from nhwc.validators.errors import MachineError, RecipeError
 
-STOPPING = 30.0
+STOPPING = 20.0
 """Seconds in which a run that is going on may end itself before it is left to be killed."""
 
 PLANNED_WITHIN = 30.0
