@@ -16,11 +16,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from nhwc.flows import ingest as ingesting
-from nhwc.flows import prefect_run
+from nhwc.flows import making, prefect_run
 from nhwc.flows.engines import EngineOptions, open_engine
 from nhwc.flows.recipe import Recipe, read_recipe
 from nhwc.flows.shards import HashedEntry, plan_chunks
+from nhwc.flows.steps import no_progress
 from nhwc.pipelines.sources.folder import Folder
 from nhwc.pipelines.sources.protocol import Entry
 
@@ -72,7 +72,7 @@ def decoding_steps(recipe: Recipe, images: int) -> int:
 
     source = Folder(root=recipe.source_path)
     with open_engine(EngineOptions()) as engine:
-        ingesting._make_shards(plan_chunks(hashed, recipe.image), source, recipe, engine, count, ingesting.no_progress)
+        making._make_shards(plan_chunks(hashed, recipe.image), source, recipe, engine, count, no_progress)
     return len(names)
 
 

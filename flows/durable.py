@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from nhwc.validators.errors import MachineError
+from nhwc.validators.errors import BusyError
 
 
 def write_durably(path: Path, write: Callable[[Path], object]) -> None:
@@ -55,7 +55,7 @@ def _sync(path: Path) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder for this process alone; a killed process lets go by itself.
 
-    Raises MachineError where another process holds it.
+    Raises BusyError where another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
@@ -63,7 +63,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise MachineError(
+            raise BusyError(
                 f"{folder}: another run is writing this dataset: wait for it, then run this again"
             ) from None
         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -96,10 +96,29 @@ def open_subject(data: Gated, options: GateOptions) -> Subject:
     if isinstance(data, Recipe) or Path(data).is_file():
         from nhwc.flows.ingest import draft_of  # noqa: PLC0415  TensorFlow, which no version needs
 
-        _refuse(options, "a recipe, of which nothing is published", verify=False)
+        _of_draft(options)
         recipe = read_recipe(data)
         return draft_subject(draft_of(recipe), name=recipe.dataset if isinstance(data, Recipe) else str(data))
     return version_subject(Version.open(data), name=str(data))
+
+
+def draft_options(options: Mapping[str, Any]) -> GateOptions:
+    """The gate that an ingest's draft has to pass before it is published.
+
+    Raises RecipeError where an option is unknown, or does not go with what is not published yet.
+    """
+    known = [field.name for field in fields(GateOptions)]
+    if unknown := sorted(set(options) - set(known)):
+        problems = (f"{name}: unknown option, expected some of {', '.join(known)}" for name in unknown)
+        raise RecipeError("gate", tuple(problems))
+    chosen = GateOptions(**options)
+    _refuse(chosen, "a recipe", classes=(), samples=None)
+    _of_draft(chosen)
+    return chosen
+
+
+def _of_draft(options: GateOptions) -> None:
+    _refuse(options, "a recipe, of which nothing is published", verify=False)
 
 
 def _refuse(options: GateOptions, kind: str, **allowed: object) -> None:

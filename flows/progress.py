@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nhwc.flows.ingest import Progress as Told
+from nhwc.flows.steps import Progress as Told
 
 
 @contextmanager

@@ -5,6 +5,7 @@
     ├── SampleRefused   one sample cannot go on        (never leaves a pipeline)   .violation
     ├── RecipeError     your recipe or call is wrong   exit status 2   .problems
     └── MachineError    disk, memory or network        exit status 3
+        └── BusyError   another run writes the dataset
 
 Facts are in `args`, text in `__str__`: an error that crosses a process arrives whole.
 """
@@ -68,3 +69,7 @@ class MachineError(NhwcError):
     """The machine failed: disk full, no permission, no server. Running the same again may work."""
 
     exit_status = 3
+
+
+class BusyError(MachineError):
+    """Another run is writing the same dataset. It works once that run has ended."""

@@ -9,11 +9,14 @@ import typer
 
 from nhwc.flows.cli.shared import (
     Address,
+    Baseline,
     Direct,
     EngineName,
+    Gate,
     RecipeFile,
     Workers,
     app,
+    gate_of,
     import_tensorflow,
     print_table,
     say,
@@ -87,12 +90,14 @@ def ingest(
     engine: EngineName = "threads",
     workers: Workers = None,
     address: Address = None,
+    gate: Gate = False,
+    baseline: Baseline = None,
 ) -> None:
     """Ingest a recipe: check every image, quarantine what is bad, publish a version."""
     from nhwc.flows.engines import EngineOptions
     from nhwc.flows.recipe import read_recipe
 
-    asked = read_recipe(recipe)
+    asked, judging = read_recipe(recipe), gate_of(gate, baseline)
     options = EngineOptions(name=engine, workers=workers, address=address)
     options.check()
     import_tensorflow()
@@ -101,13 +106,13 @@ def ingest(
 
     with progress_bar(asked.dataset) as progress:
         if direct:
-            from nhwc.flows.ingest import run_ingest
+            from nhwc.flows.ingest import gate_options, run_ingest
 
-            ingested = run_ingest(asked, engine=options, progress=progress)
+            ingested = run_ingest(asked, engine=options, progress=progress, gate=gate_options(judging))
         else:
             from nhwc.flows.prefect_run import ingest_with_prefect
 
-            ingested = ingest_with_prefect(asked, engine=options, progress=progress)
+            ingested = ingest_with_prefect(asked, engine=options, progress=progress, gate=judging)
     say(text(ingested, asked.dataset))
     if ingested.version is None:
         raise typer.Exit(1)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nhwc.flows.printable import printable
+from nhwc.validators.errors import RecipeError
 
 app = typer.Typer(
     help="Turn image datasets into checked, training-ready batches of shape (samples, rows, cols, channels).",
@@ -33,6 +34,7 @@ Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="A published da
 EngineName = Annotated[str, typer.Option("--engine", help="Who makes the shards: threads, processes, dask or ray.")]
 Workers = Annotated[int | None, typer.Option(help="How many processes; as many as there are cores.")]
 Address = Annotated[str | None, typer.Option(help="Of a Dask scheduler or a Ray cluster that runs already.")]
+Gate = Annotated[bool, typer.Option("--gate", help="Publish only what the gate passes.")]
 Direct = Annotated[bool, typer.Option("--direct", help="Run without Prefect: the same tree, without its start-up.")]
 
 
@@ -62,3 +64,12 @@ def import_tensorflow() -> None:
 
     with silenced_native_stderr():
         import tensorflow  # noqa: F401
+
+
+def gate_of(asked: bool, baseline: Path | None) -> dict[str, Any] | None:
+    """The options of the gate that an ingest has to pass, or None. Raises RecipeError for some of no gate."""
+    if not asked and baseline is not None:
+        raise RecipeError("gate", ("baseline: found one, which only the gate compares with: add --gate",))
+    if not asked:
+        return None
+    return {} if baseline is None else {"baseline": str(baseline.absolute())}

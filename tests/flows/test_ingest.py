@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 import nhwc
+from nhwc.flows.deciding import Ingested
 from nhwc.flows.durable import locked
-from nhwc.flows.ingest import Ingested, run_ingest
+from nhwc.flows.ingest import run_ingest
 from nhwc.flows.recipe import Recipe
 from nhwc.flows.seen import HASHES, SEEN
 from nhwc.flows.shard_hashes import SHARD_HASHES
@@ -388,7 +389,7 @@ def test_what_fails_for_the_moment_is_tried_again(
         return hashed
 
     with monkeypatch.context() as patched:
-        patched.setattr("nhwc.flows.ingest.hash_entries", hash_then_lose)
+        patched.setattr("nhwc.flows.making.hash_entries", hash_then_lose)
         first = run_ingest(recipe)
     assert "unreadable_file" == fates(first)["cat/0.png"]
     (photos.parent / "away").rename(hidden)

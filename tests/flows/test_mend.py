@@ -13,7 +13,8 @@ import pytest
 
 import nhwc
 from nhwc.flows import mend, shard_hashes
-from nhwc.flows.ingest import Ingested, run_ingest
+from nhwc.flows.deciding import Ingested
+from nhwc.flows.ingest import run_ingest
 from nhwc.flows.recipe import Recipe
 from nhwc.flows.seen import SEEN
 from nhwc.flows.shard_hashes import SHARD_HASHES

@@ -16,8 +16,9 @@ from PIL import Image
 
 from nhwc.flows import summary, verdict_text
 from nhwc.flows.cli.shared import print_table
+from nhwc.flows.deciding import Ingested
 from nhwc.flows.gate import GateOptions, judge_subject, open_subject
-from nhwc.flows.ingest import Ingested, run_ingest
+from nhwc.flows.ingest import run_ingest
 from nhwc.flows.inspect import inspect
 from nhwc.flows.recipe import parse_recipe
 from nhwc.flows.report import report_html

@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from nhwc.flows.ingest import Ingested, run_ingest
+from nhwc.flows.deciding import Ingested
+from nhwc.flows.ingest import run_ingest
 from nhwc.flows.recipe import Recipe
 from nhwc.flows.seen import HASHES, SEEN
 from nhwc.pipelines.sources.folder import Folder

@@ -1,0 +1,109 @@
+"""A Prefect server: the one that is configured, or one of our own on this machine for as long as it is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nhwc.flows import prefect_settings  # noqa: F401  before Prefect, which reads them
+
+# isort: split
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+
+from nhwc.validators.errors import MachineError
+
+PORT = 4200
+"""Where Prefect's users look for its pages; another one is taken where this is in use."""
+
+STARTING = 120.0
+"""Seconds that it may take to start: 10 to 30 are usual."""
+
+_DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+
+
+@contextmanager
+def prefect_server() -> Iterator[str]:
+    """The address of the server's API, which is configured meanwhile.
+
+    Without PREFECT_API_URL one is started, on the loopback only, with its database in PREFECT_HOME, and stopped at the
+    end. Raises MachineError where it does not start.
+    """
+    if (configured := get_current_settings().api.url) is not None:
+        yield configured
+        return
+    with _own_server() as url, temporary_settings({PREFECT_API_URL: url}):
+        yield url
+
+
+@contextmanager
+def _own_server() -> Iterator[str]:
+    port = _free_port()
+    settings = get_current_settings()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    log = settings.home / "nhwc-server.log"
+    env = os.environ | settings.to_environment_variables(exclude_unset=True)
+    command = [sys.executable, "-m", __name__, str(os.getpid()), str(port)]
+    with log.open("wb") as said:  # a session of its own: a Ctrl-C is ours, and it ends after the runs have
+        started = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True, env=env)
+    try:
+        url = f"http://127.0.0.1:{port}/api"
+        _wait_until_healthy(started, url, log)
+        yield url
+    finally:
+        _stop(started)
+
+
+def _wait_until_healthy(started: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    end = time.monotonic() + STARTING
+    while time.monotonic() < end and started.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            if answer.status == 200:
+                return
+        time.sleep(0.3)
+    raise MachineError(
+        f"Prefect's server did not start: its log is {log}: mend what it says, or start one by `prefect server start` "
+        "and set PREFECT_API_URL"
+    )
+
+
+def _stop(started: subprocess.Popen[bytes]) -> None:
+    """End it, at last by force."""
+    for end, seconds in ((signal.SIGTERM, 20), (signal.SIGKILL, 20)):
+        started.send_signal(end)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            started.wait(seconds)
+            return
+
+
+def _free_port() -> int:
+    for wanted in (PORT, 0):
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(("127.0.0.1", wanted))
+            return int(tried.getsockname()[1])
+    raise MachineError("no port of 127.0.0.1 is free for Prefect's server")
+
+
+def _become_server(parent: int, port: int) -> None:
+    """Become Prefect's server, which ends with its parent even where that is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGTERM)
+        if os.getppid() != parent:  # it ended before it could be watched
+            return
+    server = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    os.execv(sys.executable, server)
+
+
+if __name__ == "__main__":
+    _become_server(*map(int, sys.argv[1:3]))
