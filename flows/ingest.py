@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from shlex import quote as quoted
@@ -51,9 +51,10 @@ from nhwc.flows.shards import (
     plan_chunks,
 )
 from nhwc.flows.subject import draft_subject
-from nhwc.pipelines.sources.folder import Folder
+from nhwc.flows.upload import mirrored, upload, upload_latest
 from nhwc.pipelines.sources.labels import Labelling, label_entries, read_label_file
 from nhwc.pipelines.sources.protocol import Entry, Source
+from nhwc.pipelines.sources.remote_folder import source_at
 from nhwc.pipelines.version import Version
 from nhwc.validators.errors import DataError, MachineError
 from nhwc.validators.manifest import check_manifest
@@ -134,9 +135,8 @@ def ingest(recipe: str | Path | Recipe, *, direct: bool = False) -> Version:
 
 def run_ingest(recipe: Recipe, *, step: Step = run_now, progress: Progress = no_progress) -> Ingested:
     """All the work of an ingest, one line a stage. Raises MachineError where the machine fails."""
-    with _in_place(recipe):
-        before = latest_version(recipe.dataset_path)
-        look = look_at(recipe, Folder(root=recipe.source_path))
+    with _in_place(recipe) as before:
+        look = look_at(recipe, _source(recipe))
         if before is not None and is_unchanged(look, before):
             return _unchanged(recipe, before)
         forget(recipe.dataset_path)
@@ -166,19 +166,23 @@ def draft_of(recipe: Recipe, *, step: Step = run_now, progress: Progress = no_pr
 
     Raises MachineError where the machine fails.
     """
-    with _in_place(recipe):
-        look = look_at(recipe, Folder(root=recipe.source_path))
-        return _make_draft(recipe, latest_version(recipe.dataset_path), look, step, progress)[0]
+    with _in_place(recipe, publishing=False) as before:
+        look = look_at(recipe, _source(recipe))
+        return _make_draft(recipe, before, look, step, progress)[0]
 
 
 @contextmanager
-def _in_place(recipe: Recipe) -> Iterator[None]:
-    """Hold the dataset's folder meanwhile. Raises MachineError where the machine fails."""
+def _in_place(recipe: Recipe, *, publishing: bool = True) -> Iterator[Version | None]:
+    """Hold the dataset meanwhile; its latest version. Raises MachineError where the machine fails."""
     dataset = recipe.dataset_path
     try:
+        if recipe.remote is not None:
+            with mirrored(recipe.remote, dataset, publishing=publishing):
+                yield latest_version(dataset, recipe.remote)
+            return
         check_place(dataset)
         with locked(dataset):
-            yield
+            yield latest_version(dataset)
     except MemoryError as error:
         raise MachineError(f"{dataset}: out of memory: lower image.max_pixels, or use a larger machine") from error
     except OSError as error:
@@ -191,7 +195,7 @@ def _make_draft(
     recipe: Recipe, before: Version | None, look: Look, step: Step, progress: Progress
 ) -> tuple[Draft, int]:
     """The draft, and how many files were decoded for it now."""
-    source, labelling = Folder(root=recipe.source_path), _labelling(recipe)
+    source, labelling = _source(recipe), _labelling(recipe)
     known = known_hashes(recipe.dataset_path, look)
     discovery = step("discover", partial(source.discover, known))
     entries = label_entries(discovery, labelling)
@@ -205,6 +209,10 @@ def _make_draft(
     remember_hashes(recipe.dataset_path, look, hashed, manifest)
     decoded = sum(shard.decoded for shard in made)
     return drafted(recipe, discovery, labelling, entries, manifest, before), decoded
+
+
+def _source(recipe: Recipe) -> Source:
+    return source_at(recipe.source_path, most_bytes=recipe.image.max_bytes)
 
 
 def _labelling(recipe: Recipe) -> Labelling:
@@ -270,18 +278,24 @@ def _judge_and_publish(draft: Draft, before: Version | None, made: int) -> Inges
         return ingested(outcome="refused", version=None, place=write_refused(draft))
     adopt_shards(draft)
     number = next_number(draft, before)
-    version = before if before is not None and number is None else _publish(draft, number or FIRST)
+    version = before if before is not None and number is None else _publish(draft, number or FIRST, before)
     tidy(dataset)
     outcome: Literal["unchanged", "published"] = "unchanged" if number is None else "published"
-    return ingested(outcome=outcome, version=version, place=dataset / version.number)
+    version = replace(version, remote=draft.recipe.remote)
+    return ingested(outcome=outcome, version=version, place=version.folder)
 
 
-def _publish(draft: Draft, number: str) -> Version:
+def _publish(draft: Draft, number: str, before: Version | None) -> Version:
     """The version with its report, named by `latest` last."""
     version = write_version(draft, number)
-    place = Path(draft.recipe.publish.to, draft.recipe.dataset, version.number)
-    _write_report(draft, version.folder / REPORT, [f"nhwc gate {quoted(str(place))}"])
+    _write_report(
+        draft, version.folder / REPORT, [f"nhwc gate {quoted(f'{draft.recipe.named_dataset}/{version.number}')}"]
+    )
+    if (remote := draft.recipe.remote) is not None:
+        upload(version, remote, before)
     name_latest(version)
+    if remote is not None:
+        upload_latest(version, remote, before)
     return version
 
 

@@ -18,14 +18,17 @@ Result = TypeVar("Result")
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 1) -> Iterator[Result]:
+def on_all_cores(
+    work: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 1, each_core: int = 1
+) -> Iterator[Result]:
     """`work(item)` of each item, in the items' order. An interrupt is raised between two results.
 
-    A thread is given `at_once` items before it is given more: to hand over one takes longer than a little work.
+    A thread is given `at_once` items before it is given more: to hand over one takes longer than a little work. There
+    are `each_core` threads for each core: more than one where the work mostly waits.
     """
     waiting = iter(items)
     parts = iter(lambda: list(islice(waiting, at_once)), [])
-    with held_back_interrupts() as let_through, ThreadPoolExecutor(THREADS) as pool:
+    with held_back_interrupts() as let_through, ThreadPoolExecutor(THREADS * each_core) as pool:
         for results in pool.map(partial(_each, work), parts):
             for result in results:
                 yield result

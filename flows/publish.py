@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ import yaml
 
 from nhwc.flows.durable import move_durably, write_frame, write_text
 from nhwc.flows.recipe import Recipe
+from nhwc.pipelines.checksums import read_checksums, sha256_of
+from nhwc.pipelines.remote import Remote
 from nhwc.pipelines.version import FORMAT, Version
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.violation import Violation
@@ -64,9 +65,9 @@ class Draft:
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
-def latest_version(dataset: Path) -> Version | None:
-    """The version that `latest` names, or None where nothing is published yet."""
-    return Version.open(dataset) if (dataset / "latest").is_file() else None
+def latest_version(dataset: Path, remote: Remote | None = None) -> Version | None:
+    """The version that `latest` names, or None where nothing is published yet; of a mirror, with where it is of."""
+    return replace(Version.open(dataset), remote=remote) if (dataset / "latest").is_file() else None
 
 
 def next_number(draft: Draft, before: Version | None) -> str | None:
@@ -181,18 +182,6 @@ def _write_version(folder: Path, draft: Draft, shards: Sequence[str], *, before:
     sums = {name: known.get(name) or sha256_of(dataset / name.removeprefix("../")) for name in shards}
     sums |= {name: sha256_of(folder / name) for name in ("manifest.parquet", *texts)}
     write_text(folder / "checksums", "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
-
-
-def read_checksums(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file of a version and of its shards, by path relative to the version's folder."""
-    lines = (folder / "checksums").read_text(encoding="utf-8").splitlines()
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def statistics(manifest: pl.DataFrame, findings: Sequence[Violation]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from pydantic_core import PydanticCustomError
 
 from nhwc.flows.printable import printable
 from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.mirror import mirror_of
+from nhwc.pipelines.remote import Remote, is_url, url_problem
 from nhwc.validators.balance import BalanceThresholds
 from nhwc.validators.budget import check_budget
 from nhwc.validators.errors import RecipeError
@@ -151,9 +153,9 @@ class Recipe(_Part):
     base: Path = Field(default=Path(), exclude=True)
 
     @property
-    def source_path(self) -> Path:
-        """The folder of images."""
-        return self.base / self.source.path
+    def source_path(self) -> str | Path:
+        """The folder of images: a path, or the URL as text."""
+        return self.source.path if is_url(self.source.path) else self.base / self.source.path
 
     @property
     def label_file(self) -> Path | None:
@@ -172,8 +174,19 @@ class Recipe(_Part):
 
     @property
     def dataset_path(self) -> Path:
-        """The folder of the published dataset."""
-        return self.base / self.publish.to / self.dataset
+        """The folder of the published dataset; of one on a store, that of its mirror."""
+        return self.base / self.publish.to / self.dataset if self.remote is None else mirror_of(self.remote.url)
+
+    @property
+    def remote(self) -> Remote | None:
+        """Where the dataset is published, if that is a store."""
+        return Remote.at(self.named_dataset) if is_url(self.publish.to) else None
+
+    @property
+    def named_dataset(self) -> str:
+        """The published dataset as the recipe names it: a path relative to it, or a URL."""
+        to = self.publish.to
+        return f"{to.rstrip('/')}/{self.dataset}" if is_url(to) else str(Path(to, self.dataset))
 
     def to_yaml(self) -> str:
         """The whole recipe, defaults written out, paths as the user wrote them."""
@@ -268,7 +281,9 @@ def _paths(parts: dict[str, Any], base: Path) -> list[str]:
     """What is wrong with paths: they are not there, or lead into the source."""
     problems = []
     source, labels, publish, dataset = (parts.get(name) for name in ("source", "labels", "publish", "dataset"))
-    if source and not (base / source.path).is_dir():
+    if urls := _urls(parts):
+        return urls
+    if source and not is_url(source.path) and not (base / source.path).is_dir():
         problems.append(f"source.path: found {source.path!r}, which is no folder, expected a folder of images")
     if labels and labels.file and not (base / labels.file).is_file():
         problems.append(f"labels.file: found {labels.file!r}, which is no file, expected a CSV or Parquet file")
@@ -276,17 +291,68 @@ def _paths(parts: dict[str, Any], base: Path) -> list[str]:
         named = getattr(parts.get("checks"), key, None)
         if named is not None and not (base / named).is_file():
             problems.append(f"checks.{key}: found {named!r}, which is no file, expected {kind}")
-    if publish and dataset:
+    if publish and dataset and is_url(publish.to):
+        problems += _on_store(source, publish.to, dataset, base)
+    elif publish and dataset:
         target = (base / publish.to / dataset).resolve()
         there = next(path for path in (target, *target.parents) if path.exists())
         if not there.is_dir():
             problems.append(f"publish.to: found {publish.to!r}, but {there} is a file, expected a folder or none yet")
-        if source and writes_into(base / source.path, to=base / publish.to, dataset=dataset):
+        if (
+            source
+            and not is_url(source.path)
+            and writes_into(base / source.path, to=base / publish.to, dataset=dataset)
+        ):
             problems.append(
                 f"publish.to: found {publish.to!r}, but {Path(publish.to, dataset)} and source.path {source.path!r} "
                 "lie in one another: nothing is ever written into the source"
             )
     return problems
+
+
+def _urls(parts: dict[str, Any]) -> list[str]:
+    """What is wrong with URLs, or stands where none can: told without the network."""
+    named = {
+        "source.path": getattr(parts.get("source"), "path", None),
+        "publish.to": getattr(parts.get("publish"), "to", None),
+    }
+    local = {
+        "labels.file": (getattr(parts.get("labels"), "file", None), "fetch it first"),
+        "checks.contract": (getattr(parts.get("checks"), "contract", None), "fetch it first"),
+        "checks.file": (
+            getattr(parts.get("checks"), "file", None),
+            "it is Python that is run, so put it there yourself",
+        ),
+    }
+    problems = [f"{key}: {wrong}" for key, url in named.items() if is_url(url) and (wrong := url_problem(str(url)))]
+    return problems + [
+        f"{key}: found {url!r}, expected the path of a file on this machine: {mend}"
+        for key, (url, mend) in local.items()
+        if is_url(url)
+    ]
+
+
+def _on_store(source: SourceRecipe | None, to: str, dataset: str, base: Path) -> list[str]:
+    """What is wrong with a place on a store to publish to."""
+    url = f"{to.rstrip('/')}/{dataset}"
+    mirror = mirror_of(url)
+    if source is None:
+        return []
+    if is_url(source.path):
+        images = source.path.rstrip("/")
+        if any(
+            f"{one}/".startswith(f"{other}/") for one, other in ((url, images), (to.rstrip("/"), images), (images, url))
+        ):
+            return [
+                f"publish.to: found {to!r}, but {url} and source.path {source.path!r} lie in one another: nothing is "
+                "ever written into the source"
+            ]
+    elif writes_into(base / source.path, to=mirror.parent, dataset=mirror.name):
+        return [
+            f"publish.to: found {to!r}, whose mirror {mirror} and source.path {source.path!r} lie in one another: "
+            "set NHWC_CACHE to another folder"
+        ]
+    return []
 
 
 def writes_into(source: Path, *, to: Path, dataset: str) -> bool:

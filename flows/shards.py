@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import polars as pl
@@ -133,7 +132,7 @@ def hash_entries(
     advance(len(entries) - len(unread))
     read: dict[str, HashedEntry] = {}
     work = partial(_hash_entry, source=source, max_bytes=max_bytes)
-    for number, one in enumerate(on_all_cores(work, unread, at_once=HASHED_AT_ONCE), 1):
+    for number, one in enumerate(on_all_cores(work, unread, at_once=HASHED_AT_ONCE, each_core=source.readers), 1):
         read[one.entry.name] = one
         if number % HASHED_AT_ONCE == 0 or number == len(unread):
             advance((number - 1) % HASHED_AT_ONCE + 1)
@@ -142,8 +141,9 @@ def hash_entries(
 
 def _hash_entry(entry: Entry, source: Source, max_bytes: int) -> HashedEntry:
     try:
-        with open(source.location(entry), "rb", buffering=0) as file:  # noqa: PTH123  pathlib's takes twice as long
-            size = os.fstat(file.fileno()).st_size
+        with source.open(entry) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
             if size > max_bytes:
                 expected, found = f"at most {max_bytes:,} bytes", f"{size:,} bytes"
                 violation = Violation(
@@ -222,7 +222,8 @@ def make_shard(chunk: Chunk, workshop: Workshop) -> MadeShard:
     content, gathered = _Content(len(chunk.samples), image), _Rows()
     make = partial(_make_sample, source=workshop.source, image=image, stages=image_stages(image))
     with silenced_native_stderr():
-        for row, stored in on_all_cores(make, chunk.samples, at_once=_at_once(chunk.samples)):
+        at_once, readers = _at_once(chunk.samples), workshop.source.readers
+        for row, stored in on_all_cores(make, chunk.samples, at_once=at_once, each_core=readers):
             if stored is not None:
                 row |= {"shard": chunk.name, "row": content.add(row, stored)}
             gathered.add(row)
@@ -327,7 +328,7 @@ def _prepare(
 ) -> tuple[bytes, Prepared]:
     """Read one file and pass it through the stages; whatever is wrong with it comes back as violations."""
     try:
-        with open(source.location(sample.entry), "rb", buffering=0) as file:  # noqa: PTH123  as above
+        with source.open(sample.entry) as file:
             content = _read(file, image.max_bytes + 1)  # one more than allowed is enough to refuse it
     except OSError as error:
         return b"", Prepared(violations=(_unreadable(error),))
@@ -340,9 +341,11 @@ def _prepare(
     return content, prepare(content, suffix=suffix, recipe=image, stages=stages, sample_id=sample.entry.sample_id)
 
 
-def _read(file: io.FileIO, most: int) -> bytes:
+def _read(file: BinaryIO, most: int) -> bytes:
     """At most so many bytes; a read may give fewer than there are."""
-    content = file.read(min(most, os.fstat(file.fileno()).st_size + 1))
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    content = file.read(min(most, size + 1))
     while content and len(content) < most and (more := file.read(most - len(content))):
         content += more
     return content

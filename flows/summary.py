@@ -87,6 +87,6 @@ def _where(ingested: Ingested) -> list[str]:
             "  next: mend the source, or raise the budget in the recipe's checks, and run the same again",
         ]
     return [
-        f"  lies in: {ingested.place} (as a page: {ingested.place / REPORT})",
-        f"  next: nhwc gate {ingested.place.parent}",
+        f"  lies in: {ingested.version.name}/{ingested.version.number} (as a page: {ingested.place / REPORT})",
+        f"  next: nhwc gate {ingested.version.name}",
     ]

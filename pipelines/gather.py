@@ -53,6 +53,7 @@ class Gather:
         write: how; None where they stay as they are stored.
         decoding: the recipe by which shards of files are decoded; None for shards of pixels.
         stopwatch: which notes what of it is to read and what to decode.
+        bring: has a shard brought to its path, where it may not be there yet.
 
     Safe to call from several threads: the copies let other threads run.
     """
@@ -68,7 +69,9 @@ class Gather:
         write: Write | None,
         decoding: ImageRecipe | None = None,
         stopwatch: Stopwatch | None = None,
+        bring: Callable[[Path], object] | None = None,
     ) -> None:
+        self._bring = bring
         self._paths, self._contract, self._memory = shards, contract, memory
         self._dtype, self._write, self._decoding = dtype, write, decoding
         self._as_stored = write is None and decoding is None
@@ -163,6 +166,8 @@ class Gather:
         """Map a shard, and see that what the manifest places there is there."""
         path = self._paths[number]
         try:
+            if self._bring is not None:
+                self._bring(path)
             shard = open_shard(path, self._decoding)
         except FileNotFoundError as error:
             raise _refusal(path, Code.MISSING_PART, "no such file") from error

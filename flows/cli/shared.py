@@ -16,17 +16,31 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+def place(text: str) -> str:
+    """A path as pathlib writes it, or a URL as it is."""
+    from nhwc.pipelines.remote import is_url
+
+    return text if is_url(text) else str(Path(text))
+
+
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")]
 Gated = Annotated[
-    Path, typer.Argument(metavar="DATASET", help="A published dataset, the folder of one version, or a recipe.")
+    str,
+    typer.Argument(
+        metavar="DATASET", parser=place, help="A published dataset, one version of it (or a URL), or a recipe."
+    ),
 ]
-Baseline = Annotated[Path | None, typer.Option(help="A version to compare with.")]
+Baseline = Annotated[str | None, typer.Option(parser=place, metavar="DATASET", help="A version to compare with.")]
 ContractFile = Annotated[Path | None, typer.Option(help="A contract.yaml that must be kept.")]
 RulesFile = Annotated[Path | None, typer.Option(help="A Python file of own pandera rules. It is run.")]
 ModelFile = Annotated[Path | None, typer.Option(help="A Keras model's .keras or .h5 file.")]
 Scale = Annotated[str, typer.Option(help="How batches will be loaded: none, unit, signed or standard.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Hold files and pixels against their hashes too.")]
-Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="A published dataset, or the folder of one version.")]
+Dataset = Annotated[
+    str,
+    typer.Argument(metavar="DATASET", parser=place, help="A published dataset, or one version of it: folder or URL."),
+]
 Direct = Annotated[bool, typer.Option("--direct", help="Run without Prefect: the same tree, without its start-up.")]
 
 
