@@ -11,8 +11,8 @@ import yaml
 
 from nhwc.flows.frozen_contract import FrozenContract
 from nhwc.flows.inspect import probe_folder
+from nhwc.flows.places import writes_into
 from nhwc.flows.printable import printable
-from nhwc.flows.recipe import writes_into
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.probe import HeaderFacts
 from nhwc.pipelines.remote import is_url

@@ -15,10 +15,11 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
+from nhwc.flows.places import place_problems
 from nhwc.flows.printable import printable
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.mirror import mirror_of
-from nhwc.pipelines.remote import Remote, is_url, url_problem
+from nhwc.pipelines.remote import Remote, is_url
 from nhwc.validators.balance import BalanceThresholds
 from nhwc.validators.budget import check_budget
 from nhwc.validators.errors import RecipeError
@@ -269,99 +270,12 @@ def _between_parts(parts: dict[str, Any], base: Path) -> list[str]:
     """What is wrong between parts, and paths that are not there."""
     labels, splits = parts.get("labels", LabelRecipe()), parts.get("splits", SplitRecipe())
     try:
-        problems = _paths(parts, base)
+        problems = place_problems(parts, base)
     except (OSError, RuntimeError) as error:  # pathlib calls a loop of links a RuntimeError before Python 3.13
         problems = [f"a path of source, labels or publish cannot be looked at: {error}"]
     if splits.from_ == "file" and labels.from_ != "file":
         problems.append("splits.from: found file, but labels come from folders: set labels: {from: file, file: ...}")
     return problems
-
-
-def _paths(parts: dict[str, Any], base: Path) -> list[str]:
-    """What is wrong with paths: they are not there, or lead into the source."""
-    problems = []
-    source, labels, publish, dataset = (parts.get(name) for name in ("source", "labels", "publish", "dataset"))
-    if urls := _urls(parts):
-        return urls
-    if source and not is_url(source.path) and not (base / source.path).is_dir():
-        problems.append(f"source.path: found {source.path!r}, which is no folder, expected a folder of images")
-    if labels and labels.file and not (base / labels.file).is_file():
-        problems.append(f"labels.file: found {labels.file!r}, which is no file, expected a CSV or Parquet file")
-    for key, kind in (("contract", "a contract.yaml"), ("file", "a Python file of pandera rules")):
-        named = getattr(parts.get("checks"), key, None)
-        if named is not None and not (base / named).is_file():
-            problems.append(f"checks.{key}: found {named!r}, which is no file, expected {kind}")
-    if publish and dataset and is_url(publish.to):
-        problems += _on_store(source, publish.to, dataset, base)
-    elif publish and dataset:
-        target = (base / publish.to / dataset).resolve()
-        there = next(path for path in (target, *target.parents) if path.exists())
-        if not there.is_dir():
-            problems.append(f"publish.to: found {publish.to!r}, but {there} is a file, expected a folder or none yet")
-        if (
-            source
-            and not is_url(source.path)
-            and writes_into(base / source.path, to=base / publish.to, dataset=dataset)
-        ):
-            problems.append(
-                f"publish.to: found {publish.to!r}, but {Path(publish.to, dataset)} and source.path {source.path!r} "
-                "lie in one another: nothing is ever written into the source"
-            )
-    return problems
-
-
-def _urls(parts: dict[str, Any]) -> list[str]:
-    """What is wrong with URLs, or stands where none can: told without the network."""
-    named = {
-        "source.path": getattr(parts.get("source"), "path", None),
-        "publish.to": getattr(parts.get("publish"), "to", None),
-    }
-    local = {
-        "labels.file": (getattr(parts.get("labels"), "file", None), "fetch it first"),
-        "checks.contract": (getattr(parts.get("checks"), "contract", None), "fetch it first"),
-        "checks.file": (
-            getattr(parts.get("checks"), "file", None),
-            "it is Python that is run, so put it there yourself",
-        ),
-    }
-    problems = [f"{key}: {wrong}" for key, url in named.items() if is_url(url) and (wrong := url_problem(str(url)))]
-    return problems + [
-        f"{key}: found {url!r}, expected the path of a file on this machine: {mend}"
-        for key, (url, mend) in local.items()
-        if is_url(url)
-    ]
-
-
-def _on_store(source: SourceRecipe | None, to: str, dataset: str, base: Path) -> list[str]:
-    """What is wrong with a place on a store to publish to."""
-    url = f"{to.rstrip('/')}/{dataset}"
-    mirror = mirror_of(url)
-    if source is None:
-        return []
-    if is_url(source.path):
-        images = source.path.rstrip("/")
-        if any(
-            f"{one}/".startswith(f"{other}/") for one, other in ((url, images), (to.rstrip("/"), images), (images, url))
-        ):
-            return [
-                f"publish.to: found {to!r}, but {url} and source.path {source.path!r} lie in one another: nothing is "
-                "ever written into the source"
-            ]
-    elif writes_into(base / source.path, to=mirror.parent, dataset=mirror.name):
-        return [
-            f"publish.to: found {to!r}, whose mirror {mirror} and source.path {source.path!r} lie in one another: "
-            "set NHWC_CACHE to another folder"
-        ]
-    return []
-
-
-def writes_into(source: Path, *, to: Path, dataset: str) -> bool:
-    """Whether <to>/<dataset>, links followed, is the source, lies in it or holds it, or <to> lies in it.
-
-    Raises OSError or RuntimeError where links lead in a loop.
-    """
-    real, target = source.resolve(), (to / dataset).resolve()
-    return any(path.is_relative_to(real) for path in (to.resolve(), target)) or real.is_relative_to(target)
 
 
 _EXPECTED = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from nhwc.flows.durable import write_durably, write_frame
 from nhwc.flows.native_stderr import silenced_native_stderr
-from nhwc.flows.parallel import on_all_cores
+from nhwc.flows.parallel import THREADS, on_all_cores
 from nhwc.pipelines.image import Prepared, image_stages, prepare
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.sources.protocol import Entry, Source
@@ -54,6 +55,10 @@ SMALL_BYTES = 1 << 17
 
 READ_AT_ONCE = 1 << 20
 """Bytes of a file that are read for hashing at once."""
+
+_decoding = threading.BoundedSemaphore(THREADS)
+"""Held while an image is decoded: of a source that is waited for there are more threads than cores, and each image
+takes the memory of its pixels."""
 
 Known = tuple[str, int]
 """SHA-256 and size in bytes of a file that has not changed since it was read."""
@@ -338,7 +343,8 @@ def _prepare(
         )
         return b"", Prepared(violations=(changed,))
     suffix = Path(sample.entry.name).suffix
-    return content, prepare(content, suffix=suffix, recipe=image, stages=stages, sample_id=sample.entry.sample_id)
+    with _decoding:
+        return content, prepare(content, suffix=suffix, recipe=image, stages=stages, sample_id=sample.entry.sample_id)
 
 
 def _read(file: BinaryIO, most: int) -> bytes:

@@ -60,7 +60,7 @@ def _catch_up(remote: Remote, mirror: Path) -> None:
     except FileNotFoundError:
         (mirror / "latest").unlink(missing_ok=True)
         return
-    pull(remote, str(first_line(latest)))
+    pull(remote, str(first_line(latest)), latest=latest)
     write_durably(mirror / "latest", lambda unfinished: unfinished.write_bytes(latest))
 
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from nhwc.pipelines.checksums import read_checksums, sha256_of
-from nhwc.pipelines.remote import Found, Remote, held
+from nhwc.pipelines.remote import Found, Remote, damaged_object, held
 from nhwc.validators.errors import MachineError, RecipeError
 
 NUMBER = re.compile(r"^(\d+)\.(\d+)\.(\d+)$")
@@ -49,10 +49,12 @@ def open_remote(url: str) -> tuple[Remote, str]:
         above, _, last = url.rstrip("/").rpartition("/")
         if NUMBER.match(last):
             remote, number = Remote.at(above), last
+            pull(remote, number)
         else:
             remote = Remote.at(url)
-            number = latest_number(remote) or _nothing(url, "no `latest`")
-        pull(remote, number)
+            latest = remote.read("latest")
+            number = first_line(latest) or _nothing(url, "a `latest` that names no version")
+            pull(remote, number, latest=latest)
     except FileNotFoundError as error:
         _nothing(url, f"nothing at {error.filename}")
     except OSError as error:
@@ -83,15 +85,19 @@ def first_line(latest: bytes) -> str | None:
     return line if NUMBER.match(line) else None
 
 
-def pull(remote: Remote, number: str) -> Path:
+def pull(remote: Remote, number: str, *, latest: bytes = b"") -> Path:
     """Bring a version's own files, not its shards, into the mirror; the folder, which is whole or not there.
 
     What a run wrote there and never published gives way to what was published under its number.
-    Raises DataError where the files are not what the version's `checksums` says.
+    Raises DataError where the files are not what the version's `checksums` says, or `checksums` is not what `latest`
+    says: its second line, if it has one, is the SHA-256 of that.
     """
     mirror = mirror_of(remote.url)
     folder, pulling = mirror / number, mirror / _PULLING
     said = remote.read(f"{number}/checksums")
+    promised, found = latest.decode("utf-8", "replace").splitlines()[1:2], hashlib.sha256(said).hexdigest()
+    if promised and promised != [found]:
+        raise damaged_object(f"{remote}/{number}/checksums", expected=f"sha256 {promised[0]}", found=f"sha256 {found}")
     if _holds(folder, said):
         return folder
     with held(mirror / f"{_PULLING}.lock"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -101,10 +102,11 @@ class Remote:
             Retrying,
             retry_if_exception,
             stop_after_attempt,
-            wait_exponential_jitter,
+            wait_exponential,
+            wait_random,
         )
 
-        wait = wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT)
+        wait = wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT) + wait_random(0, FIRST_WAIT)
         again = retry_if_exception(lambda error: is_transient(error.__cause__ or error))
         tries = Retrying(stop=stop_after_attempt(TRIES), wait=wait, retry=again, reraise=True)
         result: Result = tries(self._once, name, work)
@@ -190,16 +192,28 @@ class Remote:
         to.parent.mkdir(parents=True, exist_ok=True)
         part = to.with_name(to.name + ".part")
         with held(part):
-            found = ""
-            for _ in range(2):
-                if to.is_file():  # others brought it meanwhile
-                    part.unlink(missing_ok=True)
-                    return
+            if to.is_file():  # others brought it meanwhile
+                part.unlink(missing_ok=True)
+                return
+            try:
+                self._download(name, part, sha256)
+            except (OSError, DataError):
+                os.truncate(part, 0)  # not removed: others may wait for its lock
+                raise
+            part.replace(to)
+
+    def _download(self, name: str, part: Path, sha256: str | None) -> None:
+        found = ""
+        for _ in range(2):
+            try:
                 self.tried(name, lambda filesystem, path: filesystem.get_file(path, str(part)))
-                if sha256 is None or (found := sha256_of(part)) == sha256:
-                    part.replace(to)
-        if not to.is_file():
-            raise _damaged(f"{self.url}/{name}", expected=f"sha256 {sha256}", found=f"sha256 {found}, twice")
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    error.filename = str(part)
+                raise
+            if sha256 is None or (found := sha256_of(part)) == sha256:
+                return
+        raise damaged_object(f"{self.url}/{name}", expected=f"sha256 {sha256}", found=f"sha256 {found}, twice")
 
 
 @contextmanager
@@ -211,7 +225,8 @@ def held(path: Path) -> Iterator[None]:
         yield
 
 
-def _damaged(url: str, *, expected: str, found: str) -> DataError:
+def damaged_object(url: str, *, expected: str, found: str) -> DataError:
+    """That an object is not what was published."""
     hint = "ingest again where it was published, or restore it from a copy"
     violation = Violation(code=Code.CHECKSUM, stage="load", aspect=url, expected=expected, found=found, hint=hint)
     return DataError(Verdict(violations=(violation,)))
