@@ -31,6 +31,9 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 """Seconds before the second try, and at most before any: each time about twice as long, and a random part more, so that
 many machines do not come back at once."""
 
+MOST_BYTES = 1 << 30
+"""Of an object that is read into memory."""
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 
@@ -122,16 +125,17 @@ class Remote:
         except Exception as error:  # each store's library has errors of its own
             raise _as_os_error(error, f"{self.url}/{name}" if name else self.url) from error
 
-    def read(self, name: str, *, most: int | None = None) -> bytes:
-        """An object's bytes, at most so many of them from its begin."""
-        if most is None:
-            return bytes(self.tried(name, lambda filesystem, path: filesystem.cat_file(path)))
+    def read(self, name: str, *, most: int = MOST_BYTES) -> bytes:
+        """An object's bytes, at most so many of them from its begin.
+
+        It is one request: without an end s3fs makes two.
+        """
         try:
             return bytes(self.tried(name, lambda filesystem, path: filesystem.cat_file(path, start=0, end=most)))
-        except OSError:
-            if self.found(name).size:  # of an empty object no range can be asked for
-                raise
-            return b""
+        except OSError as error:
+            if _status(error) == 416 and not self.found(name).size:  # of an empty object no range can be asked for
+                return b""
+            raise
 
     def heads(self, names: Sequence[str], *, size: int) -> list[bytes | OSError]:
         """The first bytes of each object, or why they cannot be read; many are asked for at once."""

@@ -12,7 +12,7 @@ from typing import BinaryIO, ClassVar
 
 import polars as pl
 
-from nhwc.pipelines.remote import Found, Remote, is_url
+from nhwc.pipelines.remote import MOST_BYTES, Found, Remote, is_url
 from nhwc.pipelines.sources.folder import (
     HEAD_BYTES,
     Folder,
@@ -24,9 +24,6 @@ from nhwc.pipelines.sources.folder import (
 )
 from nhwc.pipelines.sources.protocol import STAMP, Discovery, Entry, Listing, Source, by_name
 from nhwc.validators.errors import RecipeError
-
-MOST_BYTES = 1 << 30
-"""Of an object that is read at once, where the recipe does not say."""
 
 
 def source_at(place: str | Path, *, most_bytes: int = MOST_BYTES) -> Source:

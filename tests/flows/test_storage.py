@@ -506,7 +506,7 @@ def test_a_place_that_is_not_nhwcs_is_left_alone(recipe_for: Make, s3: str) -> N
     with pytest.raises(RecipeError, match=r"which holds thesis\.txt, expected a published dataset or nothing"):
         run_ingest(recipe_for(publish={"to": url}))
     assert {"thesis.txt"} == set(stored(f"{url}/pets"))
-    with pytest.raises(RecipeError, match=r"found no `latest`, expected a published dataset"):
+    with pytest.raises(RecipeError, match=rf"found nothing at {url}/none/latest, expected a published dataset"):
         nhwc.load(f"{url}/none")
 
 
