@@ -33,7 +33,7 @@ def known_rows(hashed: Hashes, before: Version | None, recipe: Recipe) -> pl.Dat
         "split": [entry.split for entry in hashed.entries],
     }
     offered = pl.DataFrame(columns, schema={name: COLUMNS[name] for name in columns}).drop_nulls("sha256")
-    present = [name for name in before.manifest["shard"].drop_nulls().unique() if before.has_shard(name)]
+    present = [name for name in before.manifest["shard"].drop_nulls().unique() if before.publishes_shard(name)]
     there = pl.col("shard").is_null() | pl.col("shard").is_in(present)
     old = before.manifest.filter(_decided_by_bytes() & there).drop("split")
     return old.join(offered, on=["sample_id", "sha256", "label"], nulls_equal=True).select(list(COLUMNS))

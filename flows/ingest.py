@@ -279,6 +279,8 @@ def _judge_and_publish(draft: Draft, before: Version | None, made: int) -> Inges
     adopt_shards(draft)
     number = next_number(draft, before)
     version = before if before is not None and number is None else _publish(draft, number or FIRST, before)
+    if before is not None and number is None and draft.recipe.remote is not None:
+        upload(before, draft.recipe.remote, before)  # what the store lost
     tidy(dataset)
     outcome: Literal["unchanged", "published"] = "unchanged" if number is None else "published"
     version = replace(version, remote=draft.recipe.remote)

@@ -130,4 +130,4 @@ def _said(look: Look, version: Version) -> str:
 
 def _are_files(version: Version) -> bool:
     names: Iterable[str] = version.columns("shard")["shard"].drop_nulls().unique()
-    return all(map(version.has_shard, names))
+    return all(map(version.publishes_shard, names))

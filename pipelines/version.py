@@ -118,6 +118,13 @@ class Version:
         """Whether the shard of that name is there, brought here or not. Raises MachineError where the network fails."""
         return self.shard_path(name).is_file() or f"{name}.arrow" in self.on_store
 
+    def publishes_shard(self, name: str) -> bool:
+        """Whether the shard of that name is where readers find it: on the store, if that is where it is published.
+
+        Raises MachineError where the network fails.
+        """
+        return self.shard_path(name).is_file() if self.remote is None else f"{name}.arrow" in self.on_store
+
     @cached_property
     def on_store(self) -> Mapping[str, Found]:
         """What the store had of its dataset's shards when this was first asked for, by `<name>.arrow`."""

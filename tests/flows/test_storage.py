@@ -117,7 +117,7 @@ def test_an_unchanged_source_is_not_read_again(photos: Path, recipe_for: Make, f
     faulty.calls.clear()
     again = run_ingest(recipe)
     assert ("unchanged", 0) == (again.outcome, again.made)
-    assert [("find", "/bucket/photos")] == faulty.calls
+    assert [("find", "/bucket/photos")] == faulty.calls  # the dataset lies on this machine
     files_of(url).pipe_file(f"{url}/cat/new.png", (photos / "cat" / "0.png").read_bytes())
     faulty.calls.clear()
     grown = run_ingest(recipe)
@@ -193,12 +193,14 @@ def test_checksums_that_latest_does_not_vouch_for_are_refused(recipe: Recipe) ->
 
 
 def test_verify_sees_what_the_store_lost(recipe: Recipe) -> None:
-    """What lies in the cache does not hide that the store no longer has it."""
+    """What lies in the cache does not hide that the store no longer has it, and the next ingest brings it back."""
     version = run_ingest(recipe).version
     (shard,) = version.kept["shard"].unique()
     files_of(FAULTY).rm_file(f"{FAULTY}/pets/shards/{shard}.arrow")
     (found,) = nhwc.verify(f"{FAULTY}/pets").violations
     assert ("missing_part", "none") == (found.code, found.found)
+    assert "unchanged" == run_ingest(recipe).outcome
+    assert nhwc.verify(f"{FAULTY}/pets").passed
 
 
 def test_with_its_mirror_lost_nothing_is_made_again(
