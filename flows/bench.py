@@ -99,7 +99,8 @@ def bench(dataset: str | Path, options: BatchOptions, pace: Pace) -> Bench:
     """Take batches of a published version, as fast as they come and, if asked, one a step, and say where time went.
 
     Args:
-        dataset: the folder of a dataset (its latest version), or of one version.
+        dataset: the folder or URL of a dataset (its latest version), or of one version. All shards are brought into
+            the cache first: what is measured is reading from there.
         options: as for `nhwc.load`.
         pace: how long, and how fast.
 
@@ -112,7 +113,7 @@ def bench(dataset: str | Path, options: BatchOptions, pace: Pace) -> Bench:
     read before it is copied; beside slower stages it is not seen.
     """
     version, stopwatch = Version.open(dataset), Stopwatch()
-    paths = [version.shard_path(name) for name in version.kept["shard"].unique()]
+    paths = [version.bring_shard(name) for name in version.kept["shard"].unique()]
     if pace.cold:
         _forget(paths)
     started = time.perf_counter()
@@ -244,7 +245,7 @@ TITLES = ("stage", "work, ms a batch", "waited for, ms a batch", "share")
 def heading(measured: Bench) -> str:
     """What was loaded."""
     version = measured.version
-    name = printable(f"{version.dataset} {version.number}")
+    name = printable(f"{version.name} {version.number}")
     return f"{name}: {measured.images}, {measured.epoch_batches:,} batches an epoch"
 
 
@@ -283,7 +284,7 @@ def as_json(measured: Bench) -> str:
     }
     plain = asdict(found) | runs
     plain |= {
-        "dataset": str(measured.version.dataset),
+        "dataset": measured.version.name,
         "version": measured.version.number,
         "batch": measured.images,
         "epoch_batches": measured.epoch_batches,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from shlex import quote as quoted
@@ -24,6 +24,7 @@ from nhwc.flows.publish import (
 )
 from nhwc.flows.soundness import is_named
 from nhwc.flows.subject import Subject, draft_subject
+from nhwc.flows.upload import upload, upload_latest
 from nhwc.pipelines.version import Version
 from nhwc.validators.manifest import check_manifest
 from nhwc.validators.verdict import Verdict
@@ -63,7 +64,8 @@ class Ingested:
 def judge_and_publish(draft: Draft, condition: Condition, made: int, gate: GateOptions | None) -> Ingested:
     """Publish the draft if its budget and the gate allow it, and anything changed."""
     check_manifest(draft.manifest).require()
-    dataset, verdict = draft.recipe.dataset_path, draft.recipe.checks.budget(draft.manifest)
+    dataset, remote = draft.recipe.dataset_path, draft.recipe.remote
+    verdict = draft.recipe.checks.budget(draft.manifest)
     if gate is not None and verdict.passed:
         verdict = _judged(draft, gate)[1]
     ingested = partial(Ingested, verdict=verdict, manifest=draft.manifest, findings=draft.findings, made=made)
@@ -77,12 +79,19 @@ def judge_and_publish(draft: Draft, condition: Condition, made: int, gate: GateO
         if not is_named(version):
             name_latest(version)
             mended += ("latest",)
+        if remote is not None:
+            upload(version, remote, version)  # what the store lost
         ingested = partial(ingested, outcome="unchanged", mended=mended)
     else:
         version = write_version(draft, number_after(draft, condition), page)
+        if remote is not None:
+            upload(version, remote, condition.before)
         name_latest(version)
+        if remote is not None:
+            upload_latest(version, remote, condition.before)
         ingested = partial(ingested, outcome="published", mended=condition.mended, given_up=condition.given_up(dataset))
     tidy(dataset)
+    version = replace(version, remote=remote)
     return ingested(version=version, place=version.folder)
 
 
@@ -96,7 +105,7 @@ def _judged(draft: Draft, gate: GateOptions | None) -> tuple[Subject, Verdict]:
 
 def _page_of_version(draft: Draft, number: str) -> str:
     """A version's own page. Whichever gate it passed it is the same, so that it can be made again to the byte."""
-    return _page(draft, str(Path(draft.recipe.publish.to, draft.recipe.dataset, number)), None)
+    return _page(draft, f"{draft.recipe.named_dataset}/{number}", None)
 
 
 def _page(draft: Draft, name: str, gate: GateOptions | None) -> str:

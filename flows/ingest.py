@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from nhwc.flows.deciding import Ingested, judge_and_publish
 from nhwc.flows.durable import locked
 from nhwc.flows.engines import EngineOptions, open_engine
-from nhwc.flows.making import make_draft
+from nhwc.flows.making import make_draft, source_of
 from nhwc.flows.mend import condition_of
 from nhwc.flows.publish import Draft, check_place
 from nhwc.flows.recipe import Recipe, read_recipe
 from nhwc.flows.seen import forget, is_unchanged, look_at, remember
 from nhwc.flows.shards import of_the_moment
 from nhwc.flows.steps import Progress, Step, no_progress, run_now
-from nhwc.pipelines.sources.folder import Folder
+from nhwc.flows.upload import mirrored
 from nhwc.pipelines.version import Version
 from nhwc.validators.errors import DataError, MachineError
 from nhwc.validators.violation import Code
@@ -100,7 +100,7 @@ def run_ingest(
     engine.check()
     with _in_place(recipe):
         condition = condition_of(recipe)
-        look = look_at(recipe, Folder(root=recipe.source_path))
+        look = look_at(recipe, source_of(recipe))
         before = condition.before if gate is None and condition.is_whole else None  # a gate judges what there is anew
         if before is not None and is_unchanged(look, before):
             return _unchanged(recipe, before, condition.mended)
@@ -136,17 +136,21 @@ def draft_of(
     Raises RecipeError for a wrong engine, and MachineError where the machine fails.
     """
     engine.check()
-    with _in_place(recipe):
-        look = look_at(recipe, Folder(root=recipe.source_path))
+    with _in_place(recipe, publishing=False):
+        look = look_at(recipe, source_of(recipe))
         with open_engine(engine) as opened:
             return make_draft(recipe, condition_of(recipe), look, opened, step, progress)[0]
 
 
 @contextmanager
-def _in_place(recipe: Recipe) -> Iterator[None]:
-    """Hold the dataset's folder meanwhile. Raises MachineError where the machine fails."""
+def _in_place(recipe: Recipe, *, publishing: bool = True) -> Iterator[None]:
+    """Hold the dataset meanwhile. Raises MachineError where the machine fails."""
     dataset = recipe.dataset_path
     try:
+        if recipe.remote is not None:
+            with mirrored(recipe.remote, dataset, publishing=publishing):
+                yield
+            return
         check_place(dataset)
         with locked(dataset):
             yield

@@ -11,10 +11,11 @@ import yaml
 
 from nhwc.flows.frozen_contract import FrozenContract
 from nhwc.flows.inspect import probe_folder
+from nhwc.flows.places import writes_into
 from nhwc.flows.printable import printable
-from nhwc.flows.recipe import writes_into
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.probe import HeaderFacts
+from nhwc.pipelines.remote import is_url
 from nhwc.pipelines.sources.folder import Folder
 from nhwc.pipelines.sources.labels import Labelling, class_names, label_entries
 from nhwc.validators.errors import RecipeError
@@ -32,7 +33,7 @@ class Proposal:
     contract: str | None
 
 
-def propose_recipe(source: Path, *, recipe: Path, contract: Path) -> Proposal:
+def propose_recipe(source: str | Path, *, recipe: Path, contract: Path) -> Proposal:
     """A recipe for a folder of images, with what was found as comments, and the contract inferred from it.
 
     Args:
@@ -42,6 +43,9 @@ def propose_recipe(source: Path, *, recipe: Path, contract: Path) -> Proposal:
 
     Raises RecipeError where the source is no folder, has no image, or has a path that a recipe cannot name.
     """
+    if is_url(source):
+        raise RecipeError(str(source), ("found a URL, expected a folder on this machine: write the recipe yourself",))
+    source = Path(source)
     if not source.is_dir():
         raise RecipeError(str(source), ("found no folder there, expected a folder of images",))
     facts, codes = probe_folder(source)

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import BinaryIO
 
 from nhwc.flows.printable import printable
 from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.mirror import NUMBER, latest_number
 from nhwc.pipelines.probe import HeaderFacts, probe, sniff
-from nhwc.pipelines.sources.folder import HEAD_BYTES, Folder
+from nhwc.pipelines.remote import Remote, is_url, url_problem
+from nhwc.pipelines.sources.folder import HEAD_BYTES
+from nhwc.pipelines.sources.protocol import Entry
+from nhwc.pipelines.sources.remote_folder import source_at
 from nhwc.pipelines.version import Version
-from nhwc.validators.errors import RecipeError, SampleRefused
+from nhwc.validators.errors import MachineError, RecipeError, SampleRefused
 
 MOST_BYTES = ImageRecipe(rows=1, cols=1).max_bytes
 
 
-def inspect(path: Path) -> tuple[str, bool]:
-    """What there is to say of one path, and whether it is sound. Raises RecipeError where there is nothing."""
+def inspect(place: str | Path) -> tuple[str, bool]:
+    """What there is to say of one path or URL, and whether it is sound.
+
+    Raises RecipeError where there is nothing, MachineError where a store cannot be reached.
+    """
+    if is_url(place):
+        return _at_url(str(place))
+    path = Path(place)
     if (path / "latest").is_file() or (path / "manifest.parquet").is_file():
         return _version(Version.open(path)), True
     if path.is_dir():
@@ -24,20 +35,43 @@ def inspect(path: Path) -> tuple[str, bool]:
     if not path.is_file():
         found = "something that is no file" if path.exists() else "nothing there"
         raise RecipeError(str(path), (f"found {found}, expected a file, a folder or a published dataset",))
+    with path.open("rb") as file:
+        return _file(file, str(path))
+
+
+def _at_url(url: str) -> tuple[str, bool]:
+    if problem := url_problem(url):
+        raise RecipeError(url, (problem,))
+    remote = Remote.at(url)
+    above, _, name = remote.url.rpartition("/")
     try:
-        return f"{printable(str(path))}: {described(read_header(path))}", True
+        if NUMBER.match(name) or latest_number(remote) is not None:
+            return _version(Version.open(url)), True
+        if remote.files():
+            return _folder(url), True
+        with source_at(above, most_bytes=MOST_BYTES).open(Entry(name=name)) as file:
+            return _file(file, url)
+    except FileNotFoundError as error:
+        found = f"found nothing at {error.filename} ({error.strerror})"
+        raise RecipeError(url, (f"{found}, expected an image, a folder or a published dataset",)) from error
+    except OSError as error:
+        raise MachineError(f"{error.filename}: {error.strerror}: mend it, then run the same again") from error
+
+
+def _file(file: BinaryIO, name: str) -> tuple[str, bool]:
+    try:
+        return f"{printable(name)}: {described(read_header(file))}", True
     except SampleRefused as refusal:
-        return f"{printable(str(path))}: {refusal.violation}", False
+        return f"{printable(name)}: {refusal.violation}", False
 
 
-def read_header(path: Path) -> HeaderFacts:
+def read_header(file: BinaryIO) -> HeaderFacts:
     """The facts of an image file's header. Raises SampleRefused where it is no image that can be read, OSError too.
 
     Of a file that does not begin like an image only the beginning is read, of any other so much as an ingest would.
     """
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-        return probe(head if sniff(head) is None else head + file.read(MOST_BYTES))
+    head = file.read(HEAD_BYTES)
+    return probe(head if sniff(head) is None else head + file.read(MOST_BYTES))
 
 
 def described(facts: HeaderFacts) -> str:
@@ -51,9 +85,9 @@ def described(facts: HeaderFacts) -> str:
     return text + (f", {facts.frames} frames" if facts.frames > 1 else "")
 
 
-def probe_folder(path: Path) -> tuple[list[HeaderFacts], Counter[str]]:
+def probe_folder(place: str | Path) -> tuple[list[HeaderFacts], Counter[str]]:
     """The header of every image in a folder, and how many entries have each code that keeps them out."""
-    source = Folder(root=path)
+    source = source_at(place, most_bytes=MOST_BYTES)
     facts: list[HeaderFacts] = []
     codes: Counter[str] = Counter()
     for entry in source.discover().entries:
@@ -61,7 +95,8 @@ def probe_folder(path: Path) -> tuple[list[HeaderFacts], Counter[str]]:
             codes[str(entry.violation.code)] += 1
             continue
         try:
-            facts.append(read_header(source.location(entry)))
+            with source.open(entry) as file:
+                facts.append(read_header(file))
         except SampleRefused as refusal:
             codes[str(refusal.violation.code)] += 1
         except OSError:
@@ -69,9 +104,9 @@ def probe_folder(path: Path) -> tuple[list[HeaderFacts], Counter[str]]:
     return facts, codes
 
 
-def _folder(path: Path) -> str:
-    facts, codes = probe_folder(path)
-    lines = [f"{printable(str(path))}: {len(facts):,} images, {codes.total():,} other entries"]
+def _folder(place: str | Path) -> str:
+    facts, codes = probe_folder(place)
+    lines = [f"{printable(str(place))}: {len(facts):,} images, {codes.total():,} other entries"]
     kinds = Counter(f"{one.format} {one.mode}, channels={one.channels}, {one.bit_depth} bits" for one in facts)
     lines += [f"  {count:>7,}  {kind}" for kind, count in kinds.most_common()]
     lines += [f"  {count:>7,}  {code}" for code, count in codes.most_common()]
@@ -85,7 +120,7 @@ def _folder(path: Path) -> str:
 def _version(version: Version) -> str:
     counts = version.statistics["counts"]
     lines = [
-        f"{printable(str(version.dataset))} {version.number}: {version.contract}",
+        f"{printable(version.name)} {version.number}: {version.contract}",
         f"  {counts['discovered']:,} discovered = "
         + ", ".join(f"{counts.get(name, 0):,} {name}" for name in ("kept", "quarantined", "skipped")),
         f"  {len(version.classes)} classes: " + printable(", ".join(version.classes)),

@@ -16,9 +16,9 @@ from nhwc.flows.recipe import Recipe
 from nhwc.flows.seen import Look, known_hashes, remember_hashes
 from nhwc.flows.shards import Chunk, Hashes, Known, MadeShard, Workshop, hash_entries, plan_chunks
 from nhwc.flows.steps import Progress, Step
-from nhwc.pipelines.sources.folder import Folder
 from nhwc.pipelines.sources.labels import Labelling, label_entries, read_label_file
 from nhwc.pipelines.sources.protocol import Discovery, Entry, Source
+from nhwc.pipelines.sources.remote_folder import source_at
 from nhwc.pipelines.version import Version
 from nhwc.validators.errors import MachineError
 from nhwc.validators.violation import Code
@@ -38,7 +38,7 @@ def make_draft(
 
     Raises MachineError where a folder or a worker fails, and OSError where the disk does.
     """
-    source, labelling = Folder(root=recipe.source_path), _labelling(recipe)
+    source, labelling = source_of(recipe), _labelling(recipe)
     known = known_hashes(recipe.dataset_path, look)
     discovery = step("discover", partial(source.discover, known))
     _see_folders(discovery, condition.before)
@@ -54,6 +54,11 @@ def make_draft(
     remember_hashes(recipe.dataset_path, look, hashed, manifest)
     decoded = sum(shard.decoded for shard in made)
     return drafted(recipe, discovery, labelling, entries, manifest, condition.before), decoded
+
+
+def source_of(recipe: Recipe) -> Source:
+    """Where a recipe's samples come from."""
+    return source_at(recipe.source_path, most_bytes=recipe.image.max_bytes)
 
 
 def _see_folders(discovery: Discovery, before: Version | None) -> None:

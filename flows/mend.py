@@ -14,7 +14,6 @@ from pathlib import Path
 
 from nhwc.flows.durable import move_durably, write_text
 from nhwc.flows.publish import (
-    CHECKSUMS,
     FIRST,
     REPORT,
     VERSION_FILES,
@@ -22,16 +21,17 @@ from nhwc.flows.publish import (
     Page,
     checksums_text,
     contract_text,
+    draft_sums,
     name_latest,
     next_number,
-    read_checksums,
     shard_sums,
     write_unfinished,
 )
 from nhwc.flows.recipe import Recipe
-from nhwc.flows.shard_hashes import doubt_shards, sha256_of, shard_hashes
+from nhwc.flows.shard_hashes import doubt_shards, shard_hashes
 from nhwc.flows.shards import Chunk, Hashes
 from nhwc.flows.soundness import Sums, found_hash, is_named, read_sums, unsound_files
+from nhwc.pipelines.checksums import CHECKSUMS, read_checksums, sha256_of
 from nhwc.pipelines.version import Latest, Version, numbers_in
 from nhwc.validators.errors import DataError
 
@@ -79,10 +79,12 @@ def condition_of(recipe: Recipe) -> Condition:
     Its own files are hashed; shards only where they were touched since they were hashed last. Raises OSError where a
     file cannot be written, and RecipeError where the version lies there in another layout.
     """
+    if recipe.remote is not None and not (recipe.dataset_path / "latest").is_file():
+        return Condition()  # what stands in a mirror alone was never published
     latest = _latest(recipe.dataset_path)
     if latest is None:
         return Condition()
-    version = Version(dataset=recipe.dataset_path, number=latest.number)
+    version = Version(dataset=recipe.dataset_path, number=latest.number, remote=recipe.remote)
     latest, mended = _agreed(version, latest)
     sums = read_sums(version) if latest.checksums in (None, found_hash(version.folder / CHECKSUMS)) else {}
     mended += _restored_by_recipe(version, sums, recipe)
@@ -129,8 +131,8 @@ def same_version(draft: Draft, condition: Condition, page: Page) -> tuple[Versio
     """
     if condition.number is None:
         return None
-    version = Version(dataset=draft.recipe.dataset_path, number=condition.number)
-    remade = shard_sums(shard_hashes(version.dataset, draft.shards))
+    version = Version(dataset=draft.recipe.dataset_path, number=condition.number, remote=draft.recipe.remote)
+    remade = draft_sums(draft)
     if condition.damaged:
         made = write_unfinished(draft, version.number, page)
         if not _says_the_same(version, made, condition.checksums):
@@ -236,6 +238,8 @@ def _newest_sound(*, older_than: Version) -> Version | None:
 
 def _lost_shards(version: Version) -> frozenset[str]:
     """The names of its shards that are missing or damaged. Where one is, none is taken on trust."""
+    if version.remote is not None:
+        return _lost_on_store(version)
     expected = {name: digest for name, digest in read_sums(version).items() if name.startswith("../")}
     names = [name.removeprefix("../shards/").removesuffix(".arrow") for name in expected]
     if shard_sums(shard_hashes(version.dataset, names)) == expected:
@@ -243,6 +247,16 @@ def _lost_shards(version: Version) -> frozenset[str]:
     doubt_shards(version.dataset)
     found = shard_sums(shard_hashes(version.dataset, names))
     return frozenset(name for name, line in zip(names, expected, strict=True) if found.get(line) != expected[line])
+
+
+def _lost_on_store(version: Version) -> frozenset[str]:
+    """The same of a version on a store. What the mirror has of its shards and is damaged is removed."""
+    for name, digest in read_sums(version).items():
+        path = version.dataset / name.removeprefix("../")
+        if name.startswith("../") and path.is_file() and found_hash(path) != digest:
+            path.unlink()
+    names = version.columns("shard")["shard"].drop_nulls().unique()
+    return frozenset(name for name in names if not version.publishes_shard(name))
 
 
 def _says_the_same(version: Version, made: Path, checksums: str | None) -> bool:

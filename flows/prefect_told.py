@@ -111,10 +111,12 @@ def show(recipe: Recipe, ingested: Ingested) -> None:
 
 def _lineage(recipe: Recipe, ingested: Ingested) -> None:
     """The version as an asset made of the source as an asset."""
-    source, place = recipe.source_path.resolve(), ingested.place.resolve()
+    source, place = _address(recipe.source_path), _address(ingested.place)
+    if ingested.version is not None and ingested.version.remote is not None:
+        place = f"{ingested.version.name}/{ingested.version.number}"
     version = Asset(
         key=asset_key(place),
-        properties=AssetProperties(name=f"{recipe.dataset} {place.name}", url=place.as_uri()),
+        properties=AssetProperties(name=f"{recipe.dataset} {ingested.place.name}", url=place),
     )
 
     @materialize(
@@ -127,11 +129,16 @@ def _lineage(recipe: Recipe, ingested: Ingested) -> None:
     )
     def lineage() -> None:
         counts = {"discovered": ingested.manifest.height, **status_counts(ingested.manifest)}
-        version.add_metadata({"version": place.name, "outcome": ingested.outcome, **counts})
+        version.add_metadata({"version": ingested.place.name, "outcome": ingested.outcome, **counts})
 
     lineage()
 
 
-def asset_key(path: Path) -> str:
+def asset_key(address: str) -> str:
     """A URI that Prefect takes as an asset's key: at most 512 letters, without those that it forbids."""
-    return "file://" + re.sub(r"""[\s#?&%"'<>\[\]{}|\\^`\x00]""", "_", str(path))[-500:]
+    scheme, _, rest = address.partition("://")
+    return f"{scheme}://" + re.sub(r"""[\s#?&%"'<>\[\]{}|\\^`\x00]""", "_", rest)[-450:]
+
+
+def _address(place: str | Path) -> str:
+    return place if isinstance(place, str) else f"file://{place.resolve()}"

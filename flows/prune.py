@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nhwc.flows.durable import locked, move_durably
-from nhwc.flows.publish import CHECKSUMS, STAGING
+from nhwc.flows.publish import STAGING
 from nhwc.flows.soundness import is_named, read_sums, unsound_files
+from nhwc.pipelines.checksums import CHECKSUMS
 from nhwc.pipelines.listing import Listed, listed_versions
 from nhwc.pipelines.version import Version
 from nhwc.validators.errors import DataError, MachineError, RecipeError

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,15 @@ import yaml
 
 from nhwc.flows.durable import move_durably, write_frame, write_text
 from nhwc.flows.recipe import Recipe
-from nhwc.flows.shard_hashes import sha256_of, shard_hashes
+from nhwc.flows.shard_hashes import shard_hashes
+from nhwc.pipelines.checksums import CHECKSUMS, read_checksums, sha256_of
 from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.remote import Remote
 from nhwc.pipelines.version import FORMAT, Latest, Version, numbers_in
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.violation import Violation
 
 STAGING = ".staging"
-CHECKSUMS = "checksums"
 REFUSED = "refused.parquet"
 REFUSED_REPORT = "refused.html"
 REPORT = "report.html"
@@ -74,6 +74,11 @@ def contract_text(image: ImageRecipe, classes: Sequence[str]) -> str:
         "storage": image.storage,
     }
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+
+
+def latest_version(dataset: Path, remote: Remote | None = None) -> Version | None:
+    """The version that `latest` names, or None where nothing is published yet; of a mirror, with where it is of."""
+    return replace(Version.open(dataset), remote=remote) if (dataset / "latest").is_file() else None
 
 
 def next_number(draft: Draft, before: Version | None) -> str | None:
@@ -192,8 +197,20 @@ def write_unfinished(draft: Draft, number: str, page: Page) -> Path:
     for name, text in texts.items():
         write_text(folder / name, text)
     sums = {name: sha256_of(folder / name) for name in (*VERSION_FILES, REPORT)}
-    write_text(folder / CHECKSUMS, checksums_text(sums | shard_sums(shard_hashes(dataset, draft.shards))))
+    write_text(folder / CHECKSUMS, checksums_text(sums | draft_sums(draft)))
     return folder
+
+
+def draft_sums(draft: Draft) -> dict[str, str]:
+    """The hashes of a draft's shards, as `checksums` lists them; of those that only a store has, what was published."""
+    dataset, remote = draft.recipe.dataset_path, draft.recipe.remote
+    sums = shard_sums(shard_hashes(dataset, draft.shards))
+    before = None if remote is None else latest_version(dataset, remote)
+    if before is not None:
+        published = read_checksums(before.folder)
+        wanted = {f"../shards/{name}.arrow" for name in draft.shards if before.publishes_shard(name)}
+        sums = {name: published[name] for name in wanted & published.keys()} | sums
+    return sums
 
 
 def shard_sums(hashes: Mapping[str, str]) -> dict[str, str]:
@@ -204,20 +221,6 @@ def shard_sums(hashes: Mapping[str, str]) -> dict[str, str]:
 def checksums_text(sums: Mapping[str, str]) -> str:
     """`checksums`, from the SHA-256 of each file by path relative to the version's folder."""
     return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
-
-
-_CHECKSUMS = re.compile(r"(?:[0-9a-f]{64}  [^\n]+\n)+")
-
-
-def read_checksums(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file of a version and of its shards, by path relative to the version's folder.
-
-    Raises OSError, and ValueError where the file is not as `checksums_text` writes it.
-    """
-    text = (folder / CHECKSUMS).read_bytes().decode("ascii")
-    if not _CHECKSUMS.fullmatch(text):
-        raise ValueError("not lines of a SHA-256, two spaces and a path")
-    return {line[66:]: line[:64] for line in text[:-1].split("\n")}
 
 
 def statistics(manifest: pl.DataFrame, findings: Sequence[Violation]) -> dict[str, Any]:

@@ -15,8 +15,11 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
+from nhwc.flows.places import place_problems
 from nhwc.flows.printable import printable
 from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.mirror import mirror_of
+from nhwc.pipelines.remote import Remote, is_url
 from nhwc.validators.balance import BalanceThresholds
 from nhwc.validators.budget import check_budget
 from nhwc.validators.errors import RecipeError
@@ -151,9 +154,9 @@ class Recipe(_Part):
     base: Path = Field(default=Path(), exclude=True)
 
     @property
-    def source_path(self) -> Path:
-        """The folder of images."""
-        return self.base / self.source.path
+    def source_path(self) -> str | Path:
+        """The folder of images: a path, or the URL as text."""
+        return self.source.path if is_url(self.source.path) else self.base / self.source.path
 
     @property
     def label_file(self) -> Path | None:
@@ -172,8 +175,19 @@ class Recipe(_Part):
 
     @property
     def dataset_path(self) -> Path:
-        """The folder of the published dataset."""
-        return self.base / self.publish.to / self.dataset
+        """The folder of the published dataset; of one on a store, that of its mirror."""
+        return self.base / self.publish.to / self.dataset if self.remote is None else mirror_of(self.remote.url)
+
+    @property
+    def remote(self) -> Remote | None:
+        """Where the dataset is published, if that is a store."""
+        return Remote.at(self.named_dataset) if is_url(self.publish.to) else None
+
+    @property
+    def named_dataset(self) -> str:
+        """The published dataset as the recipe names it: a path relative to it, or a URL."""
+        to = self.publish.to
+        return f"{to.rstrip('/')}/{self.dataset}" if is_url(to) else str(Path(to, self.dataset))
 
     def to_yaml(self) -> str:
         """The whole recipe, defaults written out, paths as the user wrote them."""
@@ -256,46 +270,12 @@ def _between_parts(parts: dict[str, Any], base: Path) -> list[str]:
     """What is wrong between parts, and paths that are not there."""
     labels, splits = parts.get("labels", LabelRecipe()), parts.get("splits", SplitRecipe())
     try:
-        problems = _paths(parts, base)
+        problems = place_problems(parts, base)
     except (OSError, RuntimeError) as error:  # pathlib calls a loop of links a RuntimeError before Python 3.13
         problems = [f"a path of source, labels or publish cannot be looked at: {error}"]
     if splits.from_ == "file" and labels.from_ != "file":
         problems.append("splits.from: found file, but labels come from folders: set labels: {from: file, file: ...}")
     return problems
-
-
-def _paths(parts: dict[str, Any], base: Path) -> list[str]:
-    """What is wrong with paths: they are not there, or lead into the source."""
-    problems = []
-    source, labels, publish, dataset = (parts.get(name) for name in ("source", "labels", "publish", "dataset"))
-    if source and not (base / source.path).is_dir():
-        problems.append(f"source.path: found {source.path!r}, which is no folder, expected a folder of images")
-    if labels and labels.file and not (base / labels.file).is_file():
-        problems.append(f"labels.file: found {labels.file!r}, which is no file, expected a CSV or Parquet file")
-    for key, kind in (("contract", "a contract.yaml"), ("file", "a Python file of pandera rules")):
-        named = getattr(parts.get("checks"), key, None)
-        if named is not None and not (base / named).is_file():
-            problems.append(f"checks.{key}: found {named!r}, which is no file, expected {kind}")
-    if publish and dataset:
-        target = (base / publish.to / dataset).resolve()
-        there = next(path for path in (target, *target.parents) if path.exists())
-        if not there.is_dir():
-            problems.append(f"publish.to: found {publish.to!r}, but {there} is a file, expected a folder or none yet")
-        if source and writes_into(base / source.path, to=base / publish.to, dataset=dataset):
-            problems.append(
-                f"publish.to: found {publish.to!r}, but {Path(publish.to, dataset)} and source.path {source.path!r} "
-                "lie in one another: nothing is ever written into the source"
-            )
-    return problems
-
-
-def writes_into(source: Path, *, to: Path, dataset: str) -> bool:
-    """Whether <to>/<dataset>, links followed, is the source, lies in it or holds it, or <to> lies in it.
-
-    Raises OSError or RuntimeError where links lead in a loop.
-    """
-    real, target = source.resolve(), (to / dataset).resolve()
-    return any(path.is_relative_to(real) for path in (to.resolve(), target)) or real.is_relative_to(target)
 
 
 _EXPECTED = {

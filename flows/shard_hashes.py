@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
 from nhwc.flows.durable import write_frame
+from nhwc.pipelines.checksums import sha256_of
 
 SHARD_HASHES = ".shard-hashes"
 """In the dataset's folder, Parquet: the SHA-256 of every shard that was read, and its stamp before that.
@@ -27,12 +27,6 @@ _SCHEMA = {
 }
 
 _Stamp = tuple[int, int, int, int]
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def shard_hashes(dataset: Path, names: Iterable[str]) -> dict[str, str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import polars as pl
@@ -56,6 +56,10 @@ SMALL_BYTES = 1 << 17
 
 READ_AT_ONCE = 1 << 20
 """Bytes of a file that are read for hashing at once."""
+
+_decoding = threading.BoundedSemaphore(THREADS)
+"""Held while an image is decoded: of a source that is waited for there are more threads than cores, and each image
+takes the memory of its pixels."""
 
 Known = tuple[str, int]
 """SHA-256 and size in bytes of a file that has not changed since it was read."""
@@ -134,7 +138,8 @@ def hash_entries(
     advance(len(entries) - len(unread))
     read: dict[str, HashedEntry] = {}
     work = partial(_hash_entry, source=source, max_bytes=max_bytes)
-    for number, one in enumerate(on_all_cores(work, unread, at_once=HASHED_AT_ONCE), 1):
+    hashed = on_all_cores(work, unread, at_once=HASHED_AT_ONCE, threads=THREADS * source.readers)
+    for number, one in enumerate(hashed, 1):
         read[one.entry.name] = one
         if number % HASHED_AT_ONCE == 0 or number == len(unread):
             advance((number - 1) % HASHED_AT_ONCE + 1)
@@ -143,8 +148,9 @@ def hash_entries(
 
 def _hash_entry(entry: Entry, source: Source, max_bytes: int) -> HashedEntry:
     try:
-        with open(source.location(entry), "rb", buffering=0) as file:  # noqa: PTH123  pathlib's takes twice as long
-            size = os.fstat(file.fileno()).st_size
+        with source.open(entry) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
             if size > max_bytes:
                 expected, found = f"at most {max_bytes:,} bytes", f"{size:,} bytes"
                 violation = Violation(
@@ -226,8 +232,8 @@ def make_shard(chunk: Chunk, workshop: Workshop, *, advance: Advance, hand_over:
     content, gathered = _Content(len(chunk.samples), image), _Rows()
     make = partial(_make_sample, source=workshop.source, image=image, stages=image_stages(image))
     with silenced_native_stderr():
-        each = _at_once(chunk.samples)
-        for row, stored in on_all_cores(make, chunk.samples, at_once=each, threads=workshop.threads):
+        each, threads = _at_once(chunk.samples), workshop.threads * workshop.source.readers
+        for row, stored in on_all_cores(make, chunk.samples, at_once=each, threads=threads):
             if stored is not None:
                 row |= {"shard": chunk.name, "row": content.add(row, stored)}
             gathered.add(row)
@@ -339,7 +345,7 @@ def _prepare(
 ) -> tuple[bytes, Prepared]:
     """Read one file and pass it through the stages; whatever is wrong with it comes back as violations."""
     try:
-        with open(source.location(sample.entry), "rb", buffering=0) as file:  # noqa: PTH123  as above
+        with source.open(sample.entry) as file:
             content = read_at_most(file, image.max_bytes + 1)  # one more than allowed is enough to refuse it
     except OSError as error:
         return b"", Prepared(violations=(unreadable(error),))
@@ -350,12 +356,15 @@ def _prepare(
         return b"", Prepared(violations=(changed,))
     suffix = Path(sample.entry.name).suffix
     name = sample.entry.sample_id
-    return content, prepare_contained(content, suffix=suffix, recipe=image, stages=stages, sample_id=name)
+    with _decoding:
+        return content, prepare_contained(content, suffix=suffix, recipe=image, stages=stages, sample_id=name)
 
 
-def read_at_most(file: io.FileIO, most: int) -> bytes:
+def read_at_most(file: BinaryIO, most: int) -> bytes:
     """At most so many bytes; a read may give fewer than there are."""
-    content = file.read(min(most, os.fstat(file.fileno()).st_size + 1))
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    content = file.read(min(most, size + 1))
     while content and len(content) < most and (more := file.read(most - len(content))):
         content += more
     return content

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeAlias
 
-from nhwc.flows.publish import CHECKSUMS, VERSION_FILES, read_checksums
-from nhwc.flows.shard_hashes import sha256_of
+from nhwc.flows.publish import VERSION_FILES
+from nhwc.pipelines.checksums import CHECKSUMS, read_checksums, sha256_of
 from nhwc.pipelines.version import Latest, Version
 
 Sums: TypeAlias = dict[str, str]

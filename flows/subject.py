@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from nhwc.flows.publish import STAGING, Draft, channel_statistics
+from nhwc.flows.publish import STAGING, Draft, channel_statistics, latest_version
 from nhwc.flows.recipe import CheckRecipe, recorded_checks
 from nhwc.pipelines.cast import ChannelStatistics
 from nhwc.pipelines.store import Images, Shard, open_shard
@@ -42,7 +42,7 @@ class Subject:
         channels: of the images that a training is scaled by; None where nhwc does not scale them.
         compared: the manifest's columns that a baseline's are held against; None: all that both have.
         pictures: gives the stored images; None where they are not stored.
-        source: the folder that paths are relative to, where it is at hand.
+        source: the folder that paths are relative to, where it is at hand: a path, or a URL as text.
         checked: whether the manifest is known to keep a manifest's own rules.
     """
 
@@ -55,7 +55,7 @@ class Subject:
     channels: ChannelStatistics | None = None
     compared: tuple[str, ...] | None = None
     pictures: Pictures | None = None
-    source: Path | None = None
+    source: str | Path | None = None
     checked: bool = False
 
     @property
@@ -70,7 +70,7 @@ class Subject:
         return dict(rows.iter_rows())
 
 
-def version_subject(version: Version, *, name: str, source: Path | None = None) -> Subject:
+def version_subject(version: Version, *, name: str, source: str | Path | None = None) -> Subject:
     """A published version."""
     return Subject(
         name=name,
@@ -88,10 +88,14 @@ def version_subject(version: Version, *, name: str, source: Path | None = None) 
 def draft_subject(draft: Draft, *, name: str, checked: bool = False) -> Subject:
     """What an ingest would publish; its shards may still be staged."""
     dataset = draft.recipe.dataset_path
+    before = latest_version(dataset, draft.recipe.remote)
 
     def shard(name: str) -> Shard:
         staged = dataset / STAGING / f"{name}.arrow"
-        return open_shard(staged if staged.is_file() else dataset / "shards" / staged.name, draft.recipe.image)
+        path = staged if staged.is_file() else dataset / "shards" / staged.name
+        if before is not None and not path.is_file():
+            path = before.bring_shard(name)
+        return open_shard(path, draft.recipe.image)
 
     return Subject(
         name=name,

@@ -138,6 +138,6 @@ def _where(ingested: Ingested) -> list[str]:
             "  next: mend the source, or change the recipe's checks, and run the same again",
         ]
     return [
-        f"  lies in: {place} (as a page: {place}/{REPORT})",
-        f"  next: nhwc gate {printable(str(ingested.place.parent))}",
+        f"  lies in: {printable(ingested.version.name)}/{ingested.version.number} (as a page: {place}/{REPORT})",
+        f"  next: nhwc gate {printable(ingested.version.name)}",
     ]

@@ -11,9 +11,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from nhwc.flows.publish import CHECKSUMS, VERSION_FILES, read_checksums
-from nhwc.flows.shard_hashes import doubt_shards, sha256_of
+from nhwc.flows.publish import VERSION_FILES
+from nhwc.flows.shard_hashes import doubt_shards
+from nhwc.pipelines.checksums import CHECKSUMS, read_checksums, sha256_of
 from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.remote import is_url
 from nhwc.pipelines.store import Images, open_shard
 from nhwc.pipelines.version import Latest, Version, numbers_in
 from nhwc.validators.errors import DataError
@@ -25,18 +27,23 @@ def verify(dataset: str | Path, *, sample: int | None = None, seed: int = 0) -> 
     """Hold every file of a version, every shard and every stored image against its published hash.
 
     Args:
-        dataset: a dataset's folder (`latest` and the version that it names) or the folder of one version. The
-            checksums themselves are held against `latest`; those of other versions only against the files.
+        dataset: the folder or URL of a dataset (`latest` and the version that it names) or of one version. The
+            checksums themselves are held against `latest`; those of other versions only against the files. From a store
+            what is not in the cache is brought there, and then the cache is looked at, and whether the store has as
+            many bytes.
         sample: look at the pixels of only so many images, drawn at random, and at no whole shard.
         seed: of that draw.
 
     Every damage found is a violation; those of pixels name the sample. Where there is any, no shard is taken on trust
     by the next ingest. Raises RecipeError where nothing is published.
     """
-    unnamed = _damaged_latest(Path(dataset))
+    unnamed = None if is_url(dataset) else _damaged_latest(Path(dataset))
     if unnamed is not None:
         return Verdict(violations=(unnamed,))
-    version = Version.at(dataset)
+    try:
+        version = Version.at(dataset)
+    except DataError as error:  # what a store has of it is not what it says
+        return error.verdict
     verdict = _verify(version, sample, seed)
     if not verdict.passed:
         with suppress(OSError):  # where it may not write, an ingest may not either
@@ -81,7 +88,7 @@ def _verify(version: Version, sample: int | None, seed: int) -> Verdict:
         kept = kept[np.sort(drawn)]
     decoding = _decoding(version)
     for (name,), stored in kept.group_by("shard", maintain_order=True):
-        violations += _damaged_pixels(version.shard_path(str(name)), decoding, stored)
+        violations += _damaged_pixels(version, str(name), decoding, stored)
     return Verdict(violations=tuple(violations), figures={"images": kept.height})
 
 
@@ -114,13 +121,29 @@ def _damaged_files(version: Version, sums: Mapping[str, str], *, with_shards: bo
         if not with_shards and name.startswith("../"):
             continue
         try:
-            found = sha256_of(version.folder / name)
+            path = version.folder / name
+            if name.startswith("../") and version.remote is not None:
+                path = version.bring_shard(path.stem)
+                violations += _other_size(version, path)
+            found = sha256_of(path)
         except (OSError, ValueError) as error:
             violations.append(_violation(Code.MISSING_PART, name, expected="the file", found=str(error)))
+            continue
+        except DataError as error:  # of what was brought
+            violations += error.verdict.violations
             continue
         if found != digest:
             violations.append(_violation(Code.CHECKSUM, name, expected=f"sha256 {digest}", found=f"sha256 {found}"))
     return violations
+
+
+def _other_size(version: Version, path: Path) -> list[Violation]:
+    """Where the store does not have the shard, or not of the size that it has here."""
+    stored, here = version.on_store.get(path.name), path.stat().st_size
+    if stored is not None and stored.size == here:
+        return []
+    found = "none" if stored is None else f"{stored.size:,} bytes"
+    return [_violation(Code.MISSING_PART, path.name, expected=f"{here:,} bytes at {version.remote}", found=found)]
 
 
 def _decoding(version: Version) -> ImageRecipe | None:
@@ -131,10 +154,13 @@ def _decoding(version: Version) -> ImageRecipe | None:
         return None
 
 
-def _damaged_pixels(path: Path, decoding: ImageRecipe | None, rows: pl.DataFrame) -> list[Violation]:
+def _damaged_pixels(version: Version, name: str, decoding: ImageRecipe | None, rows: pl.DataFrame) -> list[Violation]:
     """The samples of one shard whose pixels are not those that were published."""
+    path = version.shard_path(name)
     try:
-        shard = open_shard(path, decoding)
+        shard = open_shard(version.bring_shard(name), decoding)
+    except DataError as error:
+        return list(error.verdict.violations)
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         return [_violation(Code.MISSING_PART, path.name, expected="a readable shard", found=str(error).splitlines()[0])]
     violations = []

@@ -53,6 +53,7 @@ class Gather:
         write: how; None where they stay as they are stored.
         decoding: the recipe by which shards of files are decoded; None for shards of pixels.
         stopwatch: which notes what of it is to read and what to decode.
+        bring: has a shard brought to its path, where it may not be there yet.
 
     Safe to call from several threads: the copies let other threads run.
     """
@@ -68,7 +69,9 @@ class Gather:
         write: Write | None,
         decoding: ImageRecipe | None = None,
         stopwatch: Stopwatch | None = None,
+        bring: Callable[[Path], object] | None = None,
     ) -> None:
+        self._bring = bring
         self._paths, self._contract, self._memory = shards, contract, memory
         self._dtype, self._write, self._decoding = dtype, write, decoding
         self._as_stored = write is None and decoding is None
@@ -160,6 +163,13 @@ class Gather:
                 self._opened[number] = self._open(number)
 
     def _open(self, number: int) -> Shard:
+        if self._bring is not None:
+            try:
+                self._bring(self._paths[number])
+            except FileNotFoundError as error:
+                raise _refusal(self._paths[number], Code.MISSING_PART, "no such file") from error
+            except OSError as error:
+                raise _refusal(self._paths[number], Code.CHECKSUM, f"no readable shard ({error})") from error
         mine = self._by_shard[self._cuts[number] : self._cuts[number + 1]]
         return checked_shard(
             self._paths[number], self._contract, rows=self._row[mine], ids=_taken(self._ids, mine), image=self._decoding

@@ -8,6 +8,7 @@ in Python, nor for each element in tf.data.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -70,7 +71,8 @@ def load(  # noqa: PLR0913 - the public face: every argument is one that a train
     """A published version's samples as batches of (images, labels), or (images, labels, ids).
 
     Args:
-        dataset: the folder of a dataset (its latest version), or of one version.
+        dataset: the folder or URL (s3://...) of a dataset (its latest version), or of one version. From a store each
+            shard comes when it is first needed, and stays in the cache (`docs/storage.md`).
         split: a split's name, several joined by `+`, or `all`.
         batch_size: images a batch (for each shard).
         shuffle: a new order of all samples each epoch; otherwise they come in the manifest's order, by path.
@@ -97,6 +99,7 @@ def load(  # noqa: PLR0913 - the public face: every argument is one that a train
     Raises:
         RecipeError: wrong arguments, all at once, or no such version.
         DataError: shards that the manifest names are missing.
+        MachineError: a store cannot be reached.
 
     An image that breaks the stored contract, or a shard that is damaged, ends the iteration with a TensorFlow error
     whose text names the sample or the file.
@@ -167,6 +170,7 @@ class Plan:
     options: BatchOptions
     samples: pl.DataFrame  # sample_id, label_id, shard (a place in shards), row
     shards: tuple[Path, ...]
+    bring: Callable[[Path], object] | None
     dealing: Dealing
     cast: Cast
     contracts: dict[str, TensorContract]
@@ -214,12 +218,15 @@ def plan_of(version: Version, options: BatchOptions, problems: list[str]) -> Pla
     names = samples["shard"].unique(maintain_order=True)
     samples = samples.with_columns(pl.col("shard").replace_strict(names, range(len(names)), return_dtype=pl.Int32))
     shards = tuple(version.shard_path(name).absolute() for name in names)
-    missing = [broken_shard(path, Code.MISSING_PART, "no such file") for path in shards if not path.is_file()]
+    missing = [
+        broken_shard(path, Code.MISSING_PART, "no such file") for path in shards if not version.has_shard(path.stem)
+    ]
     Verdict(violations=tuple(missing)).require()
     return Plan(
         options=options,
         samples=samples,
         shards=shards,
+        bring=None if version.remote is None else lambda path: version.bring_shard(path.stem),
         dealing=dealing,
         cast=cast,
         contracts=promised,
@@ -348,6 +355,7 @@ class _Blocks:
             write=timed(plan.stopwatch, "cast", plan.cast.write) if plan.cast_on_the_way else None,
             decoding=plan.decoding,
             stopwatch=plan.stopwatch,
+            bring=plan.bring,
         )
         self._labels = plan.samples["label_id"].cast(pl.Int64).to_numpy()
         with_ids = plan.options.with_ids or plan.looked_at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,8 @@ import yaml
 from pydantic import TypeAdapter
 
 from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.mirror import NUMBER, fetch_shard, mirror_of, open_remote, stored_shards
+from nhwc.pipelines.remote import Found, Remote, is_url, url_problem
 from nhwc.pipelines.store import Shard, open_shard
 from nhwc.validators.contract import TensorContract
 from nhwc.validators.errors import DataError, RecipeError
@@ -29,14 +31,12 @@ FORMAT = 1
 
 _IMAGE = TypeAdapter(ImageRecipe)
 
-_NUMBER = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
-
-_LATEST = re.compile(rf"({_NUMBER.pattern})(?:\n([0-9a-f]{{64}})\n|\n?)")
+_LATEST = re.compile(rf"({NUMBER.pattern})(?:\n([0-9a-f]{{64}})\n|\n?)")
 
 
 def numbers_in(dataset: Path) -> list[str]:
     """The numbers of the versions in a dataset's folder, the oldest first."""
-    names = [path.name for path in dataset.iterdir() if _NUMBER.fullmatch(path.name) and path.is_dir()]
+    names = [path.name for path in dataset.iterdir() if NUMBER.fullmatch(path.name) and path.is_dir()]
     return sorted(names, key=lambda name: tuple(map(int, name.split("."))))
 
 
@@ -71,16 +71,20 @@ class Version:
     Args:
         dataset: the dataset's folder, where `shards/` and `latest` lie.
         number: major.minor.patch.
+        remote: where it is published, if that is a store; `dataset` is then its mirror, into which shards are brought
+            when they are first needed.
     """
 
     dataset: Path
     number: str
+    remote: Remote | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> Version:
-        """The version at a path: a dataset's folder (its latest) or the folder of one version.
+        """The version at a path or URL: a dataset's folder (its latest) or the folder of one version.
 
-        Raises RecipeError where nothing is published there, or where another layout was.
+        Raises RecipeError where nothing is published there, or where another layout was; at a URL DataError where its
+        own files are damaged, and MachineError where the network fails.
         """
         version = cls.at(path)
         version.check_layout()
@@ -95,8 +99,10 @@ class Version:
     @classmethod
     def at(cls, path: str | Path) -> Version:
         """The same, without a look into its files. Raises RecipeError where nothing is published there."""
+        if is_url(path):
+            return cls._at_url(str(path))
         path = Path(path)
-        if _NUMBER.fullmatch(path.resolve().name) and (path.resolve().parent / "latest").is_file():
+        if NUMBER.fullmatch(path.resolve().name) and (path.resolve().parent / "latest").is_file():
             path = path.resolve()
             version = cls(dataset=path.parent, number=path.name)
         elif (path / "latest").is_file():
@@ -110,6 +116,18 @@ class Version:
             raise RecipeError(str(path), (f"found no version {version.number!r}, expected one of {others}",))
         return version
 
+    @classmethod
+    def _at_url(cls, url: str) -> Version:
+        if problem := url_problem(url):
+            raise RecipeError(url, (problem,))
+        remote, number = open_remote(url)
+        return cls(dataset=mirror_of(remote.url), number=number, remote=remote)
+
+    @property
+    def name(self) -> str:
+        """What its dataset is called: the folder, or where it is published."""
+        return str(self.dataset if self.remote is None else self.remote)
+
     @property
     def folder(self) -> Path:
         """Where the version's own files lie."""
@@ -122,8 +140,31 @@ class Version:
         return int(major), int(minor), int(patch)
 
     def shard_path(self, name: str) -> Path:
-        """Where the shard of that name lies."""
+        """Where the shard of that name lies; of a version on a store, where it will once it was needed."""
         return self.dataset / "shards" / f"{name}.arrow"
+
+    def bring_shard(self, name: str) -> Path:
+        """The same, brought there if it is on a store.
+
+        Raises FileNotFoundError, DataError or MachineError where that fails.
+        """
+        return self.shard_path(name) if self.remote is None else fetch_shard(self.remote, self.number, name)
+
+    def has_shard(self, name: str) -> bool:
+        """Whether the shard of that name is there, brought here or not. Raises MachineError where the network fails."""
+        return self.shard_path(name).is_file() or f"{name}.arrow" in self.on_store
+
+    def publishes_shard(self, name: str) -> bool:
+        """Whether the shard of that name is where readers find it: on the store, if that is where it is published.
+
+        Raises MachineError where the network fails.
+        """
+        return self.shard_path(name).is_file() if self.remote is None else f"{name}.arrow" in self.on_store
+
+    @cached_property
+    def on_store(self) -> Mapping[str, Found]:
+        """What the store had of its dataset's shards when this was first asked for, by `<name>.arrow`."""
+        return {} if self.remote is None else stored_shards(self.remote)
 
     @cached_property
     def manifest(self) -> pl.DataFrame:
@@ -187,7 +228,7 @@ class Version:
 
     def open_shard(self, name: str) -> Shard:
         """The shard of that name. Raises OSError or pyarrow.ArrowInvalid where it is missing or no shard."""
-        return open_shard(self.shard_path(name), self.decoding)
+        return open_shard(self.bring_shard(name), self.decoding)
 
     @property
     def decoding(self) -> ImageRecipe | None:

@@ -18,6 +18,7 @@ from nhwc.flows.cli.shared import (
     app,
     gate_of,
     import_tensorflow,
+    place,
     print_table,
     say,
 )
@@ -38,7 +39,7 @@ def demo(
 
 @app.command()
 def init(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A folder of images.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", parser=place, help="A folder of images.")],
     to: Annotated[Path, typer.Option(help="Where to write the recipe.")] = Path("recipe.yaml"),
 ) -> None:
     """Look at a folder of images and write a recipe that fits it."""
@@ -58,7 +59,10 @@ def init(
 
 @app.command()
 def inspect(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders or published datasets.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", parser=place, help="Files, folders or published datasets, or URLs."),
+    ],
 ) -> None:
     """Say rank, rows, cols, channels, dtype and format of what lies at each path."""
     from nhwc.flows.inspect import inspect as look

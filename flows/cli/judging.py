@@ -20,6 +20,7 @@ from nhwc.flows.cli.shared import (
     Verify,
     app,
     import_tensorflow,
+    place,
     print_table,
     say,
 )
@@ -107,7 +108,10 @@ def gate(
 def report(
     data: Gated,
     to: Annotated[Path, typer.Option(help="Where to write the page.")] = Path("report.html"),
-    source: Annotated[Path | None, typer.Option(help="The folder of images, to show those that were left out.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(parser=place, metavar="PLACE", help="The folder of images, to show those that were left out."),
+    ] = None,
     baseline: Baseline = None,
     contract: ContractFile = None,
     rules: RulesFile = None,
@@ -127,9 +131,9 @@ def report(
     say(f"{one_line(verdict, subject)}\nwritten to {to}")
 
 
-def _judged(data: Path, options: GateOptions) -> tuple[Subject, Verdict]:
+def _judged(data: str, options: GateOptions) -> tuple[Subject, Verdict]:
     """What the gate judges, and its verdict."""
-    if options.model is not None or data.is_file():
+    if options.model is not None or Path(data).is_file():
         import_tensorflow()
     from nhwc.flows.gate import judge_subject, open_subject
 

@@ -19,18 +19,32 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+def place(text: str) -> str:
+    """A path as pathlib writes it, or a URL as it is."""
+    from nhwc.pipelines.remote import is_url
+
+    return text if is_url(text) else str(Path(text))
+
+
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")]
 Gated = Annotated[
-    Path, typer.Argument(metavar="DATASET", help="A published dataset, the folder of one version, or a recipe.")
+    str,
+    typer.Argument(
+        metavar="DATASET", parser=place, help="A published dataset, one version of it (or a URL), or a recipe."
+    ),
 ]
-Baseline = Annotated[Path | None, typer.Option(help="A version to compare with.")]
+Baseline = Annotated[str | None, typer.Option(parser=place, metavar="DATASET", help="A version to compare with.")]
 ContractFile = Annotated[Path | None, typer.Option(help="A contract.yaml that must be kept.")]
 RulesFile = Annotated[Path | None, typer.Option(help="A Python file of own pandera rules. It is run.")]
 ModelFile = Annotated[Path | None, typer.Option(help="A Keras model's .keras or .h5 file.")]
 ReportFile = Annotated[Path | None, typer.Option(help="Write the report's HTML page there.")]
 Scale = Annotated[str, typer.Option(help="How batches will be loaded: none, unit, signed or standard.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Hold files and pixels against their hashes too.")]
-Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="A published dataset, or the folder of one version.")]
+Dataset = Annotated[
+    str,
+    typer.Argument(metavar="DATASET", parser=place, help="A published dataset, or one version of it: folder or URL."),
+]
 EngineName = Annotated[str, typer.Option("--engine", help="Who makes the shards: threads, processes, dask or ray.")]
 Workers = Annotated[int | None, typer.Option(help="How many processes; as many as there are cores.")]
 Address = Annotated[str | None, typer.Option(help="Of a Dask scheduler or a Ray cluster that runs already.")]
@@ -66,10 +80,12 @@ def import_tensorflow() -> None:
         import tensorflow  # noqa: F401
 
 
-def gate_of(asked: bool, baseline: Path | None) -> dict[str, Any] | None:
+def gate_of(asked: bool, baseline: str | None) -> dict[str, Any] | None:
     """The options of the gate that an ingest has to pass, or None. Raises RecipeError for some of no gate."""
     if not asked and baseline is not None:
         raise RecipeError("gate", ("baseline: found one, which only the gate compares with: add --gate",))
     if not asked:
         return None
-    return {} if baseline is None else {"baseline": str(baseline.absolute())}
+    from nhwc.pipelines.remote import is_url
+
+    return {} if baseline is None else {"baseline": baseline if is_url(baseline) else str(Path(baseline).absolute())}

@@ -16,7 +16,9 @@ from PIL import Image
 
 from nhwc.flows.contained import contained_thumbnail
 from nhwc.flows.subject import Subject
+from nhwc.pipelines.remote import is_url
 from nhwc.pipelines.sources.protocol import Entry
+from nhwc.pipelines.sources.remote_folder import source_at
 from nhwc.pipelines.thumbnail import SIDE, Thumbnail, thumbnail_of
 from nhwc.validators.contract import INTEGER_RANGES, TensorContract
 
@@ -76,8 +78,8 @@ def _shares(image: Array, value_range: tuple[float, float] | None) -> Array:
     return np.clip((values - low) / ((high - low) or 1), 0, 1)
 
 
-def file_thumbnail(root: Path, path: str, sample_id: str) -> Thumbnail | None:
-    """Of a file in the source, as the manifest names it; None where it cannot, or should not, be read.
+def file_thumbnail(root: str | Path, path: str, sample_id: str) -> Thumbnail | None:
+    """Of a file in the source, a path or a URL, as the manifest names it; None where it cannot, or should not, be read.
 
     No link is followed out of the source, nothing but a regular file is opened, and none that is over MOST_BYTES. It is
     decoded in a child process: a file was left out mostly for what it is.
@@ -89,7 +91,13 @@ def file_thumbnail(root: Path, path: str, sample_id: str) -> Thumbnail | None:
     return None if content is None else contained_thumbnail(content)
 
 
-def _content(root: Path, path: str, sample_id: str) -> bytes | None:
+def _content(root: str | Path, path: str, sample_id: str) -> bytes | None:
+    if is_url(root):
+        with source_at(root, most_bytes=MOST_BYTES).open(Entry(name=path)) as remote:
+            size = remote.seek(0, os.SEEK_END)
+            remote.seek(0)
+            return remote.read() if size <= MOST_BYTES else None
+    root = Path(root)
     unescaped = re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes.fromhex(byte[1].decode()), path.encode())
     for name in (path, os.fsdecode(unescaped)):  # which of them it was, the id tells
         if Entry(name=name).sample_id == sample_id:

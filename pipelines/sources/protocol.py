@@ -6,8 +6,7 @@ import hashlib
 import os
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, BinaryIO, ClassVar, Literal, Protocol
 
 import polars as pl
 
@@ -85,7 +84,11 @@ class Source(Protocol):
 
     All methods are safe to call from several threads and never write. Discovery is deterministic: the same content
     gives the same entries in the same order, whatever order the system lists them in. `folder.Folder` is an example.
+    It is pickled where other processes read from it.
     """
+
+    readers: ClassVar[int]
+    """Threads a core that reading keeps busy: more than one where each waits for a network meanwhile."""
 
     def discover(self, known: Container[str] = ()) -> Discovery:
         """Every entry, sorted by name. Entries without a label yet; `labels.label_entries` gives them theirs.
@@ -94,8 +97,11 @@ class Source(Protocol):
         """
         ...
 
-    def location(self, entry: Entry) -> Path:
-        """The file that holds this entry's bytes."""
+    def open(self, entry: Entry) -> BinaryIO:
+        """The file that holds this entry's bytes, at its begin, as a context manager. Raises OSError.
+
+        A read may give fewer bytes than there are. `seek(0, os.SEEK_END)` tells how many there are.
+        """
         ...
 
     def listing(self) -> Listing:

@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 import pytest
@@ -153,13 +153,13 @@ def test_a_damaged_note_is_no_note(settled: Recipe, content: bytes) -> None:
 def opened(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The names of the source's files that are opened from now on."""
     names: set[str] = set()
-    location = Folder.location
+    open_file = Folder.open
 
-    def told(self: Folder, entry: Entry) -> Path:
+    def told(self: Folder, entry: Entry) -> BinaryIO:
         names.add(entry.name)
-        return location(self, entry)
+        return open_file(self, entry)
 
-    monkeypatch.setattr(Folder, "location", told)
+    monkeypatch.setattr(Folder, "open", told)
     return names
 
 

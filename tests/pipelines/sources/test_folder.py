@@ -88,7 +88,8 @@ def test_a_name_that_is_not_utf8_is_shown_with_escapes(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"latin1_\xe9.png")).write_bytes(PNG)
     (entry,) = Folder(root=tmp_path).discover().entries
     assert r"latin1_\xe9.png" == entry.path
-    assert PNG == Folder(root=tmp_path).location(entry).read_bytes()
+    with Folder(root=tmp_path).open(entry) as file:
+        assert PNG == file.read()
 
 
 def test_ids_differ_by_name_and_stay(tmp_path: Path) -> None:
