@@ -88,7 +88,8 @@ def version_subject(version: Version, *, name: str, source: str | Path | None = 
 def draft_subject(draft: Draft, *, name: str, checked: bool = False) -> Subject:
     """What an ingest would publish; its shards may still be staged."""
     dataset = draft.recipe.dataset_path
-    before = latest_version(dataset, draft.recipe.remote)
+    remote = draft.recipe.remote
+    before = None if remote is None else latest_version(dataset, remote)
 
     def shard(name: str) -> Shard:
         staged = dataset / STAGING / f"{name}.arrow"
