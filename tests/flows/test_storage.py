@@ -1,6 +1,7 @@
 """Sources and datasets on stores: a real S3 API on loopback, a store in memory, and one that fails when told to."""
 
 import errno
+import hashlib
 import itertools
 import json
 import os
@@ -401,7 +402,8 @@ def test_a_killed_run_leaves_nothing_for_ever(
     monkeypatch.setenv("NHWC_CACHE", str(cache))
     again = run_ingest(asked)
     assert ("1.0.0", 0) == (again.version.number, again.made)
-    assert left | {"latest": b"1.0.0\n"} == stored(f"{url}/pets") | {LOCK: left[LOCK]}
+    latest = f"1.0.0\n{hashlib.sha256(left['1.0.0/checksums']).hexdigest()}\n".encode()
+    assert left | {"latest": latest} == stored(f"{url}/pets") | {LOCK: left[LOCK]}
 
 
 def test_an_object_changed_or_gone_meanwhile_is_a_violation(photos: Path, recipe_for: Make, faulty: Any) -> None:
