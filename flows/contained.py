@@ -90,6 +90,8 @@ def prepare_contained(
 
 def contained_thumbnail(content: bytes) -> Thumbnail | None:
     """A small picture of a file that need not be whole; None where it cannot be shown, whatever the reason."""
+    if sniff(content[:64]) is None:
+        return None
     memory = _LIBRARIES_BYTES + MOST_PIXELS * _BYTES_A_PIXEL + _COPIES_OF_FILE * len(content)
     request = {"work": "thumbnail", "memory": memory}
     try:

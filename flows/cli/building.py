@@ -104,7 +104,6 @@ def ingest(
     asked, judging = read_recipe(recipe), gate_of(gate, baseline)
     options = EngineOptions(name=engine, workers=workers, address=address)
     options.check()
-    import_tensorflow()
     from nhwc.flows.progress import progress_bar
     from nhwc.flows.summary import text
 

@@ -118,7 +118,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", disk], check=True)
 
 
-def test_a_small_disk(place: Path, undisturbed: dict[str, str], tree: Any, small_disk: Path) -> None:
+def test_a_small_disk(place: Path, small_disk: Path) -> None:
     """A real one: full in mid-run; with more room the same command ends in the same tree."""
     recipe = yaml.safe_load((place / "recipe.yaml").read_text())
     (place / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"image": {"rows": 200, "cols": 200}}))
@@ -180,8 +180,8 @@ Change = Callable[[Path], object]
     ("change", "code"),
     [
         (lambda path: path.unlink(), "unreadable_file"),
-        (lambda path: path.write_bytes(path.with_name("4.jpg").read_bytes()), "changed"),
-        (lambda path: path.write_bytes(b""), "changed"),
+        (lambda path: path.write_bytes(path.with_name("4.jpg").read_bytes()), "changed_while_reading"),
+        (lambda path: path.write_bytes(b""), "changed_while_reading"),
     ],
 )
 def test_a_file_that_changes_under_the_run(

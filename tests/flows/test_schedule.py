@@ -66,7 +66,7 @@ def started(*command: object, env: dict[str, str], cwd: Path) -> subprocess.Pope
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=os.environ | {"PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"} | env,
+        env=os.environ | {"PATH": path, "PWD": str(cwd), "TF_CPP_MIN_LOG_LEVEL": "3"} | env,
         cwd=cwd,
         start_new_session=True,
     )
@@ -90,7 +90,7 @@ def wait_for(what: Callable[[], object], seconds: float = 240) -> None:
 def latest(folder: Path) -> str | None:
     """The number of the last good version."""
     file = folder / "datasets" / "pets" / "latest"
-    return file.read_text().strip() if file.is_file() else None
+    return file.read_text().splitlines()[0] if file.is_file() else None
 
 
 @pytest.mark.parametrize(
