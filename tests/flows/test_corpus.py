@@ -196,7 +196,7 @@ def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]") 
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.4, 0.9, 1.6])
+@pytest.mark.parametrize("delay", [0.0, 0.9])
 def test_a_killed_run_ends_in_the_same_tree(corpus: Path, tmp_path: Path, tree: Any, delay: float) -> None:
     """kill -9 so long after the first shard is begun, then the same command: the tree of an undisturbed run. Readers
     never see a part of a version."""

@@ -17,6 +17,7 @@ from nhwc.flows.durable import locked
 from nhwc.flows.prefect_run import ingest_and_gate, ingest_flow, ingest_with_prefect
 from nhwc.flows.recipe import Recipe
 from nhwc.flows.summary import artifact_key
+from nhwc.pipelines.version import Version
 
 Make = Callable[..., Recipe]
 

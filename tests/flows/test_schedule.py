@@ -137,6 +137,8 @@ def test_it_runs_until_it_is_ended(real_server: dict[str, str], recipe: Path, wr
     finally:
         running.send_signal(signal.SIGTERM)
     assert 143 == running.wait(180), "".join(lines)
+    reading.join()
+    running.stdout.close()
     assert [] == [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
     assert any("pets: next run 20" in line and "JST (Asia/Tokyo); runs are shown at http" in line for line in lines)
     with locked(recipe.parent / "datasets" / "pets"):  # nothing holds it any more
