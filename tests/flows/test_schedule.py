@@ -128,7 +128,8 @@ def test_it_runs_until_it_is_ended(real_server: dict[str, str], recipe: Path, wr
     running = started(*nhwc_schedule, env=real_server, cwd=recipe.parent)
     assert running.stdout is not None
     lines: list[str] = []
-    threading.Thread(target=lambda: lines.extend(running.stdout or ()), daemon=True).start()
+    reading = threading.Thread(target=lambda: lines.extend(running.stdout or ()), daemon=True)
+    reading.start()
     try:
         wait_for(lambda: latest(recipe.parent) == "1.0.0")
         write_image("cat/new.png")
