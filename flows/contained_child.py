@@ -6,7 +6,6 @@ imports at its start is what every file needs; TensorFlow, which takes seconds, 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import select
@@ -19,11 +18,11 @@ from io import BytesIO
 from typing import IO, Any
 
 from nhwc.flows.messages import read_message, write_message
+from nhwc.flows.orphan import die_with
 
 IDLE_SECONDS = 20
 """A child that waited so long for a request ends by itself."""
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _MOST_BYTES = 1 << 40
 
@@ -32,7 +31,7 @@ Answer = tuple[dict[str, Any], bytes | memoryview]
 
 def main(parent: int) -> None:
     """Answer requests until there are none, none comes for long, or the parent is gone."""
-    _end_with(parent)
+    die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
     with open(0, "rb") as requests, open(os.dup(1), "wb") as answers:  # noqa: PTH123  descriptors
         os.dup2(2, 1)  # what C libraries print must not look like an answer
@@ -44,14 +43,6 @@ def main(parent: int) -> None:
             except EOFError:
                 return
             write_message(answers, *_answer(request, content, requests, answers))
-
-
-def _end_with(parent: int) -> None:
-    """Have the system kill this process when its parent ends, by whatever end."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before that
-        os._exit(0)
 
 
 def _warm_up() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -49,7 +50,7 @@ def ingest_flow(
     recipe: Recipe | str,
     overlap: Overlap = "refuse",
     retries: int = RETRIES,
-    engine: EngineOptions = THREADED,
+    engine: Mapping[str, Any] | None = None,
 ) -> State[Any]:
     """The flow that `nhwc ingest`, `nhwc.ingest` and a deployment run.
 
@@ -60,7 +61,7 @@ def ingest_flow(
         recipe: its file, or a Recipe.
         overlap: what becomes of it where another run is writing the dataset: refuse it, or queue: try again later.
         retries: how often it is tried again where storage or network failed; never for what is wrong with the data.
-        engine: who makes the shards.
+        engine: who makes the shards: name, workers and address of EngineOptions; threads of this process where none is.
     """
     return _run(recipe, None, overlap, retries, engine)
 
@@ -71,7 +72,7 @@ def ingest_and_gate(
     gate: dict[str, Any] | None = None,
     overlap: Overlap = "refuse",
     retries: int = RETRIES,
-    engine: EngineOptions = THREADED,
+    engine: Mapping[str, Any] | None = None,
 ) -> State[Any]:
     """The same, but only what the gate passes is published; else the last good version stays `latest`.
 
@@ -83,14 +84,18 @@ def ingest_and_gate(
 
 
 def _run(
-    recipe: Recipe | str, gate: Mapping[str, Any] | None, overlap: Overlap, retries: int, engine: EngineOptions
+    recipe: Recipe | str,
+    gate: Mapping[str, Any] | None,
+    overlap: Overlap,
+    retries: int,
+    engine: Mapping[str, Any] | None,
 ) -> State[Any]:
     """Ingest, show what came of it, and say it as a state."""
     if server.get(None) is None:  # else who waits for the flow has set it
         server.set(Server())
     try:
         asked, options = read_recipe(recipe), gate_options(gate)
-        ingested = _tried(partial(_ingest, asked, options, engine), overlap, retries)
+        ingested = _tried(partial(_ingest, asked, options, EngineOptions.of(engine or {})), overlap, retries)
     except NhwcError as error:
         _keep(error)
         return Failed(message=str(error), data=error)
@@ -153,9 +158,9 @@ def ingest_with_prefect(
     told, keeping, meeting = _progress.set(progress), _came_to.set(kept), server.set(Server())
     try:
         if gate is None:
-            state = ingest_flow(recipe, retries=0, engine=engine, return_state=True)
+            state = ingest_flow(recipe, retries=0, engine=asdict(engine), return_state=True)
         else:
-            state = ingest_and_gate(recipe, gate=dict(gate), retries=0, engine=engine, return_state=True)
+            state = ingest_and_gate(recipe, gate=dict(gate), retries=0, engine=asdict(engine), return_state=True)
         came_to = state.result(raise_on_failure=False)
     except Exception as error:  # whatever Prefect's client raises where there is no server
         if not kept:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -21,6 +20,7 @@ from nhwc.flows import prefect_settings  # noqa: F401  before Prefect, which rea
 # isort: split
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
+from nhwc.flows.orphan import die_with
 from nhwc.validators.errors import MachineError
 
 PORT = 4200
@@ -28,8 +28,6 @@ PORT = 4200
 
 STARTING = 120.0
 """Seconds that it may take to start: 10 to 30 are usual."""
-
-_DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
 @contextmanager
@@ -97,10 +95,7 @@ def _free_port() -> int:
 
 def _become_server(parent: int, port: int) -> None:
     """Become Prefect's server, which ends with its parent even where that is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGTERM)
-        if os.getppid() != parent:  # it ended before it could be watched
-            return
+    die_with(parent, by=signal.SIGTERM)
     server = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, server)
 

@@ -6,11 +6,11 @@ reads the files of its chunk, writes the shard where the dataset is staged, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
-from typing import get_args
+from typing import Any, get_args
 
 from nhwc.flows.engines.processes import Processes
 from nhwc.flows.engines.protocol import Engine, EngineName
@@ -39,6 +39,16 @@ class EngineOptions:
     name: str = "threads"
     workers: int | None = None
     address: str | None = None
+
+    @classmethod
+    def of(cls, asked: Mapping[str, Any]) -> EngineOptions:
+        """Those named, as a deployment's parameters give them. Raises RecipeError where a name is none of theirs."""
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(set(asked) - set(known)):
+            raise RecipeError(
+                "engine", tuple(f"{one}: unknown, expected some of {', '.join(known)}" for one in unknown)
+            )
+        return cls(**asked)
 
     def problems(self) -> list[str]:
         """Everything that is wrong with them, a line each."""

@@ -193,6 +193,13 @@ def test_wrong_options_are_told(recipe: Recipe, options: dict[str, Any], problem
     assert not recipe.dataset_path.exists()
 
 
+def test_a_deployment_names_its_engine_in_plain_values() -> None:
+    """As its parameters are stored; a name that is none is told."""
+    assert EngineOptions(name="processes", workers=2) == EngineOptions.of({"name": "processes", "workers": 2})
+    with pytest.raises(RecipeError, match="engine:\n  worker: unknown, expected some of name, workers, address"):
+        EngineOptions.of({"worker": 2})
+
+
 def test_a_scheduler_that_does_not_answer_is_told(recipe: Recipe) -> None:
     """In one line, with its address."""
     with pytest.raises(MachineError, match=r"dask: no scheduler answers at tcp://127\.0\.0\.1:9"):
