@@ -28,7 +28,7 @@ from nhwc.flows.prefect_told import Server, progress_artifact, server, show
 from nhwc.flows.recipe import Recipe, read_recipe
 from nhwc.flows.steps import Progress, no_progress
 from nhwc.flows.summary import one_line
-from nhwc.validators.errors import BusyError, MachineError, NhwcError
+from nhwc.validators.errors import BusyError, DataError, MachineError, NhwcError
 
 Overlap: TypeAlias = Literal["refuse", "queue"]
 
@@ -54,8 +54,8 @@ def ingest_flow(
 ) -> State[Any]:
     """The flow that `nhwc ingest`, `nhwc.ingest` and a deployment run.
 
-    A run that may not publish is a failed flow run whose message says why; its state's data is the Ingested, or the
-    error that ended it.
+    A run that may not publish is a failed flow run whose message says why; its state's data is the error, else the
+    Ingested.
 
     Args:
         recipe: its file, or a Recipe.
@@ -101,8 +101,9 @@ def _run(
         return Failed(message=str(error), data=error)
     _keep(ingested)
     show(asked, ingested)
-    state = Failed if ingested.version is None else Completed
-    return state(message=one_line(ingested), data=ingested)
+    if ingested.version is None:  # an error, which Prefect prints: an Ingested has a manifest of many rows
+        return Failed(message=one_line(ingested), data=DataError(ingested.verdict))
+    return Completed(message=one_line(ingested), data=ingested)
 
 
 def _ingest(recipe: Recipe, gate: GateOptions | None, engine: EngineOptions) -> Ingested:
@@ -161,7 +162,7 @@ def ingest_with_prefect(
             state = ingest_flow(recipe, retries=0, engine=asdict(engine), return_state=True)
         else:
             state = ingest_and_gate(recipe, gate=dict(gate), retries=0, engine=asdict(engine), return_state=True)
-        came_to = state.result(raise_on_failure=False)
+        came_to = kept[0] if kept else state.result(raise_on_failure=False)
     except Exception as error:  # whatever Prefect's client raises where there is no server
         if not kept:
             raise MachineError(
