@@ -38,7 +38,7 @@ shards.samples_a_shard = lambda contract: {samples}
 cli.main()
 """
 WORKERS = {"processes": "nhwc.flows.worker", "dask": "multiprocessing.spawn", "ray": "default_worker.py"}
-NOTES = (".seen", ".hashes")  # what nhwc notes of a source beside the versions, with times in it
+NOTES = (".seen", ".hashes", ".shard-hashes")  # what nhwc notes beside the versions, with times and inodes in it
 
 
 @dataclass(frozen=True, kw_only=True)
