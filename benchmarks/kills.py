@@ -150,7 +150,11 @@ def main() -> None:
     print(f"an undisturbed run took {seconds:.1f} s, tree {expected[:16]}", flush=True)
     work = partial(killed, trial, expected, seconds * given.beside)
     with ThreadPoolExecutor(given.beside) as pool:
-        came_to = Counter(pool.map(work, range(given.seed, given.seed + given.times)))
+        came_to = Counter[str]()
+        for what in pool.map(work, range(given.seed, given.seed + given.times)):
+            came_to[what] += 1
+            if came_to.total() % 10 == 0:
+                print(f"after {came_to.total()}: {dict(came_to)}", flush=True)
     for what, count in came_to.most_common():
         print(f"{count}/{given.times} {what}")
     sys.exit(came_to["same tree"] != given.times)
