@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -60,14 +61,22 @@ def _local(workers: int) -> Iterator[str]:
     """The address of a cluster of so many processes of this machine."""
     import dask  # noqa: PLC0415
 
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1}),
-        distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-    ):
+    with dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1}), _started(workers) as cluster:
         yield cluster.scheduler_address
+
+
+def _started(workers: int) -> Any:
+    """The cluster. One whose worker dies while it starts does not come up, and is started anew."""
+    for attempt in itertools.count(1):
+        try:
+            return distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+            )
+        except RuntimeError as error:
+            if attempt == TRIES:
+                raise MachineError(f"dask: its workers do not start: {error}: was memory short?") from error
+    raise AssertionError  # count has no end

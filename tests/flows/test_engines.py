@@ -85,12 +85,12 @@ def test_a_cluster_that_runs_already(recipe: Recipe, by_threads: dict[str, str],
     assert by_threads == tree(recipe.dataset_path)
 
 
-def workers_of(process: psutil.Process) -> list[psutil.Process]:
+def workers_of(process: psutil.Process, program: str = WORKER) -> list[psutil.Process]:
     """Its worker processes."""
     found = []
     for child in process.children(recursive=True):
         try:
-            if WORKER in child.cmdline():
+            if any(program in part for part in child.cmdline()):
                 found.append(child)
         except psutil.NoSuchProcess:
             pass
@@ -98,13 +98,13 @@ def workers_of(process: psutil.Process) -> list[psutil.Process]:
 
 
 @contextmanager
-def killed_workers(*, at_most: int, after: float) -> Iterator[list[int]]:
+def killed_workers(*, at_most: int, after: float, program: str = WORKER) -> Iterator[list[int]]:
     """Meanwhile kill so many workers, each so many seconds after it was seen first."""
     done, killed = threading.Event(), list[int]()
 
     def kill() -> None:
         while not done.is_set() and len(killed) < at_most:
-            for worker in workers_of(psutil.Process()):
+            for worker in workers_of(psutil.Process(), program):
                 time.sleep(after)
                 try:
                     worker.kill()
@@ -128,6 +128,14 @@ def test_a_killed_worker_is_survived(recipe: Recipe, by_threads: dict[str, str],
     """Its chunk is made by another."""
     with killed_workers(at_most=2, after=after) as killed:
         nhwc.ingest(recipe, direct=True, engine="processes", workers=2)
+    assert killed
+    assert by_threads == tree(recipe.dataset_path)
+
+
+def test_a_dask_worker_killed_as_it_starts_is_survived(recipe: Recipe, by_threads: dict[str, str], tree: Any) -> None:
+    """The cluster is started anew."""
+    with killed_workers(at_most=1, after=0.3, program="multiprocessing.spawn") as killed:
+        nhwc.ingest(recipe, direct=True, engine="dask", workers=2)
     assert killed
     assert by_threads == tree(recipe.dataset_path)
 
