@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from shlex import quote as quoted
@@ -91,7 +91,6 @@ def judge_and_publish(draft: Draft, condition: Condition, made: int, gate: GateO
             upload_latest(version, remote, condition.before)
         ingested = partial(ingested, outcome="published", mended=condition.mended, given_up=condition.given_up(dataset))
     tidy(dataset)
-    version = replace(version, remote=remote)
     return ingested(version=version, place=version.folder)
 
 

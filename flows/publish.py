@@ -130,7 +130,7 @@ def write_version(draft: Draft, number: str, page: Page) -> Version:
         unfinished = write_unfinished(draft, number, page)
     if not (dataset / number).exists():  # else a run was killed after this rename and before `latest` moved
         move_durably(unfinished, dataset / number)
-    return Version(dataset=dataset, number=number)
+    return Version(dataset=dataset, number=number, remote=draft.recipe.remote)
 
 
 def name_latest(version: Version) -> None:

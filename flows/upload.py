@@ -71,7 +71,7 @@ def upload(version: Version, remote: Remote, before: Version | None) -> None:
     """
     sums = read_checksums(version.folder)
     vouched = {} if before is None else read_checksums(before.folder)
-    stored = stored_shards(remote)
+    stored, uploaded = stored_shards(remote), _uploaded(version.dataset)
     for name, sha256 in sums.items():
         shard = name.rpartition("/")[2]
         if not name.startswith("../") or (shard in stored and vouched.get(name) == sha256):
@@ -80,7 +80,7 @@ def upload(version: Version, remote: Remote, before: Version | None) -> None:
             problem = f"{version.dataset}: its shard {shard} is not the one that {remote} has: delete this mirror"
             raise MachineError(f"{problem}, then run the same again")
         said = _line(shard, sha256, stored[shard]) if shard in stored else ""
-        if said not in _uploaded(version.dataset):
+        if said not in uploaded:
             found = _put(remote, f"shards/{shard}", version.dataset / "shards" / shard)
             _remember(version.dataset, _line(shard, sha256, found))
     _upload_files(version, remote)

@@ -163,21 +163,25 @@ class Gather:
                 self._opened[number] = self._open(number)
 
     def _open(self, number: int) -> Shard:
-        if self._bring is not None:
-            try:
-                self._bring(self._paths[number])
-            except FileNotFoundError as error:
-                raise _refusal(self._paths[number], Code.MISSING_PART, "no such file") from error
-            except OSError as error:
-                raise _refusal(self._paths[number], Code.CHECKSUM, f"no readable shard ({error})") from error
         mine = self._by_shard[self._cuts[number] : self._cuts[number + 1]]
         return checked_shard(
-            self._paths[number], self._contract, rows=self._row[mine], ids=_taken(self._ids, mine), image=self._decoding
+            self._paths[number],
+            self._contract,
+            rows=self._row[mine],
+            ids=_taken(self._ids, mine),
+            image=self._decoding,
+            bring=self._bring,
         )
 
 
 def checked_shard(
-    path: Path, contract: TensorContract, *, rows: Array, ids: pa.Array, image: ImageRecipe | None = None
+    path: Path,
+    contract: TensorContract,
+    *,
+    rows: Array,
+    ids: pa.Array,
+    image: ImageRecipe | None = None,
+    bring: Callable[[Path], object] | None = None,
 ) -> Shard:
     """Map a shard, and see that what the manifest places there is there. Raises DataError, the shard named.
 
@@ -186,8 +190,11 @@ def checked_shard(
         contract: of a stored image, fully determined.
         rows, ids: of all samples that are to lie in it.
         image: see `open_shard`.
+        bring: has it brought to its path, where it may not be there yet.
     """
     try:
+        if bring is not None:
+            bring(path)
         shard = open_shard(path, image)
     except FileNotFoundError as error:
         raise _refusal(path, Code.MISSING_PART, "no such file") from error

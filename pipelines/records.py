@@ -166,9 +166,8 @@ def _begins(plan: Plan) -> Array:
     for number, path in enumerate(plan.shards):
         mine = plan.samples.filter(pl.col("shard") == number)
         ids = mine["sample_id"].cast(pl.String).to_arrow()
-        if plan.bring is not None:
-            plan.bring(path)
-        begins.append(checked_shard(path, plan.contracts["load"], rows=mine["row"].to_numpy(), ids=ids).begins)
+        rows = mine["row"].to_numpy()
+        begins.append(checked_shard(path, plan.contracts["load"], rows=rows, ids=ids, bring=plan.bring).begins)
     return np.array(begins, np.int64)
 
 
