@@ -1,4 +1,4 @@
-"""See that a process ends with the one that started it, even where that one is killed."""
+"""What child processes have in common: how one is started, and that it ends with the process that started it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def program(module: str, *arguments: object) -> list[str]:
+    """The command that runs a module of nhwc; no file of the working folder can take the place of one of Python's."""
+    return [sys.executable, "-P", "-m", module, *map(str, arguments)]
+
+
+def import_path() -> dict[str, str]:
+    """The variable by which a child finds the modules where this process does."""
+    return {"PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)}
 
 
 def die_with(parent: int, *, by: signal.Signals = signal.SIGKILL) -> None:

@@ -9,7 +9,6 @@ import atexit
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import IO, Any
 
+from nhwc.flows.child import import_path, program
 from nhwc.flows.contained_child import IDLE_SECONDS
 from nhwc.flows.messages import read_message, write_message
 from nhwc.pipelines.image import one_large_image
@@ -170,13 +170,12 @@ class Child:
 
 def _start() -> subprocess.Popen[bytes]:
     """A child that finds the modules where this process does. To be called in the starter's thread alone."""
-    path = os.pathsep.join(folder for folder in sys.path if folder)
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "nhwc.flows.contained_child", str(os.getpid())],
+        program("nhwc.flows.contained_child", os.getpid()),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=os.environ | _ENVIRONMENT | {"PYTHONPATH": path},
+        env=os.environ | _ENVIRONMENT | import_path(),
         start_new_session=True,  # what the terminal sends is for us
     )
 

@@ -17,8 +17,8 @@ from dataclasses import asdict
 from io import BytesIO
 from typing import IO, Any
 
+from nhwc.flows.child import die_with
 from nhwc.flows.messages import read_message, write_message
-from nhwc.flows.orphan import die_with
 
 IDLE_SECONDS = 20
 """A child that waited so long for a request ends by itself."""

@@ -157,6 +157,4 @@ def _in_place(recipe: Recipe, *, publishing: bool = True) -> Iterator[None]:
     except MemoryError as error:
         raise MachineError(f"{dataset}: out of memory: lower image.max_pixels, or use a larger machine") from error
     except OSError as error:
-        raise MachineError(
-            f"{error.filename or dataset}: {error.strerror or error}: mend it, then run the same again"
-        ) from error
+        raise MachineError.of(error, dataset) from error

@@ -55,7 +55,7 @@ def _at_url(url: str) -> tuple[str, bool]:
         found = f"found nothing at {error.filename} ({error.strerror})"
         raise RecipeError(url, (f"{found}, expected an image, a folder or a published dataset",)) from error
     except OSError as error:
-        raise MachineError(f"{error.filename}: {error.strerror}: mend it, then run the same again") from error
+        raise MachineError.of(error) from error
 
 
 def _file(file: BinaryIO, name: str) -> tuple[str, bool]:

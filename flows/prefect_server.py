@@ -20,7 +20,7 @@ from nhwc.flows import prefect_settings  # noqa: F401  before Prefect, which rea
 # isort: split
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
-from nhwc.flows.orphan import die_with
+from nhwc.flows.child import die_with
 from nhwc.validators.errors import MachineError
 
 PORT = 4200

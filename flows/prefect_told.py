@@ -37,7 +37,7 @@ from nhwc.validators.manifest import status_counts
 EVERY = 5.0
 """Seconds between two updates of the progress: each is a request that takes 23 ms, and the decoding waits for it."""
 
-_PATIENCE = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: 10.0}
+PATIENCE = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: 10.0}
 """Of what is merely told: Prefect's own patience is a minute for each request to a server that is gone."""
 
 
@@ -52,7 +52,7 @@ class Server:
         if not self.reached:
             return None
         try:
-            with temporary_settings(_PATIENCE):
+            with temporary_settings(PATIENCE):
                 return what()
         except Exception as error:  # whatever Prefect's client raises where its server is in trouble
             self.lost(error)

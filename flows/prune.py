@@ -61,9 +61,7 @@ def prune(dataset: str | Path, *, keep: int = KEEP, older_than: float | None = N
             if yes:
                 _drop(latest.dataset, found)
     except OSError as error:
-        raise MachineError(
-            f"{error.filename or dataset}: {error.strerror or error}: mend it, then run the same again"
-        ) from error
+        raise MachineError.of(error, dataset) from error
     return found
 
 

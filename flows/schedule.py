@@ -43,12 +43,13 @@ from prefect.exceptions import PrefectException
 from prefect.runner import Runner
 from prefect.schedules import Cron, Interval
 from prefect.schedules import Schedule as Times
-from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import temporary_settings
 from prefect.types.entrypoint import EntrypointType
 
 from nhwc.flows.ingest import gate_options
 from nhwc.flows.prefect_run import Overlap, ingest_and_gate, ingest_flow
 from nhwc.flows.prefect_server import prefect_server
+from nhwc.flows.prefect_told import PATIENCE
 from nhwc.flows.recipe import read_recipe
 from nhwc.validators.errors import MachineError, RecipeError
 
@@ -261,7 +262,6 @@ def _pages(url: str, deployment: UUID) -> str:
 
 def _pause(deployment: UUID) -> None:
     """Plan no more runs, which nobody would start. A server that has gone plans none."""
-    patience = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: 10.0}
     gone = contextlib.suppress(httpx.HTTPError, PrefectException)
-    with gone, temporary_settings(patience), get_client(sync_client=True) as client:
+    with gone, temporary_settings(PATIENCE), get_client(sync_client=True) as client:
         client.pause_deployment(deployment)

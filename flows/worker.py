@@ -12,8 +12,8 @@ import sys
 from multiprocessing.connection import Connection
 from typing import Any
 
+from nhwc.flows.child import die_with
 from nhwc.flows.native_stderr import silenced_native_stderr
-from nhwc.flows.orphan import die_with
 
 
 def main() -> None:

@@ -58,12 +58,8 @@ def open_remote(url: str) -> tuple[Remote, str]:
     except FileNotFoundError as error:
         _nothing(url, f"nothing at {error.filename}")
     except OSError as error:
-        raise _failed(error) from error
+        raise MachineError.of(error) from error
     return remote, number
-
-
-def _failed(error: OSError) -> MachineError:
-    return MachineError(f"{error.filename}: {error.strerror}: mend it, then run the same again")
 
 
 def _nothing(url: str, found: str) -> str:
@@ -151,7 +147,7 @@ def fetch_shard(remote: Remote, number: str, name: str) -> Path:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise _failed(error) from error
+        raise MachineError.of(error) from error
     return mirror / file
 
 
@@ -162,4 +158,4 @@ def stored_shards(remote: Remote) -> dict[str, Found]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise _failed(error) from error
+        raise MachineError.of(error) from error

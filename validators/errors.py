@@ -70,6 +70,11 @@ class MachineError(NhwcError):
 
     exit_status = 3
 
+    @classmethod
+    def of(cls, error: OSError, where: object = None) -> MachineError:
+        """What the system said, of the file that it named, or else of `where`."""
+        return cls(f"{error.filename or where}: {error.strerror or error}: mend it, then run the same again")
+
 
 class BusyError(MachineError):
     """Another run is writing the same dataset. It works once that run has ended."""

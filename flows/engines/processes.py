@@ -9,16 +9,14 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe
-from pathlib import Path
 from typing import Any
 
-import nhwc
+from nhwc.flows.child import import_path, program
 from nhwc.flows.engines.protocol import TRIES, see_shards
 from nhwc.flows.parallel import THREADS, kept_promises
 from nhwc.flows.shards import Advance, Chunk, MadeShard, Workshop
@@ -32,11 +30,11 @@ class Worker:
         ours, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "nhwc.flows.worker", str(theirs.fileno()), str(os.getpid())],
+                program("nhwc.flows.worker", theirs.fileno(), os.getpid()),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env=os.environ | {"PYTHONPATH": _path()},
+                env=os.environ | import_path(),
             )
         self._connection: Connection[Any, Any] = ours
 
@@ -57,12 +55,6 @@ class Worker:
     def close(self) -> None:
         """Close the pipe to it, in the thread that reads from it."""
         self._connection.close()
-
-
-def _path() -> str:
-    """Where the worker finds this very nhwc, whatever brought it here."""
-    found = str(Path(nhwc.__file__).parent.parent)
-    return os.pathsep.join([found, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 @dataclass(frozen=True, kw_only=True)
