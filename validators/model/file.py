@@ -140,7 +140,7 @@ def _config(path: Path) -> Any:
                 raise ValueError("its config.json is too large")
             return json.loads(archive.read("config.json"))
     if path.suffix in {".h5", ".hdf5"}:
-        import h5py  # type: ignore[import-untyped]  # noqa: PLC0415  Keras brings it, and only such a file needs it
+        import h5py  # noqa: PLC0415  only such a file needs it
 
         with h5py.File(path, "r") as file:
             names = ("model_config", "training_config")
