@@ -26,7 +26,7 @@ from nhwc.pipelines.thumbnail import MOST_PIXELS, Thumbnail
 from nhwc.validators.quality import QualityFigures
 from nhwc.validators.violation import Code, Violation
 
-HERE = ("jpeg", "png")
+HERE = ("jpeg", "png", "npy")
 """Formats that are decoded in this process where nothing is unusual about them."""
 
 ROOM_BYTES = 300_000_000
@@ -111,7 +111,7 @@ def _is_unusual(content: bytes) -> bool:
 
 def _is_large(facts: HeaderFacts, recipe: ImageRecipe) -> bool:
     """Whether decoding it would take more than this process has for one of its threads."""
-    bytes_a_pixel = facts.channels * (2 if facts.bit_depth == 16 else 1)
+    bytes_a_pixel = facts.channels * max(1, facts.bit_depth // 8)
     return _COPIES * bytes_a_pixel * decoded_pixels(facts, recipe) > ROOM_BYTES // THREADS
 
 

@@ -64,7 +64,7 @@ def drafted(
     before: Version | None,
 ) -> Draft:
     """The manifest with label ids and splits, and what there is to say of the classes."""
-    classes = class_names(entries, labelling)
+    classes = class_names(entries, labelling, discovery)
     ids = pl.DataFrame(
         {"label": classes, "label_id": range(len(classes))}, schema={"label": pl.String, "label_id": pl.Int32}
     )

@@ -21,7 +21,7 @@ def explain(recipe: Recipe) -> list[tuple[str, str, str]]:
     return [
         (
             "discover",
-            f"every entry of {recipe.source.path}; labels from {recipe.labels.from_}",
+            f"every entry of {recipe.source.place}; labels from {recipe.labels.from_}",
             "discovered = kept + quarantined + skipped",
         ),
         ("probe", "the header alone, by content", f"{', '.join(image.formats)}; at most {image.max_pixels:,} pixels"),

@@ -125,6 +125,7 @@ def _version(version: Version) -> str:
         + ", ".join(f"{counts.get(name, 0):,} {name}" for name in ("kept", "quarantined", "skipped")),
         f"  {len(version.classes)} classes: " + printable(", ".join(version.classes)),
     ]
+    lines.insert(1, f"  content {version.content[:16]}")
     for split, labels in version.statistics["splits"].items():
         lines.append(f"  {split}: {sum(labels.values()):,} samples")
     return "\n".join(lines)

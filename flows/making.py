@@ -18,7 +18,6 @@ from nhwc.flows.shards import Chunk, Hashes, Known, MadeShard, Workshop, hash_en
 from nhwc.flows.steps import Progress, Step
 from nhwc.pipelines.sources.labels import Labelling, label_entries, read_label_file
 from nhwc.pipelines.sources.protocol import Discovery, Entry, Source
-from nhwc.pipelines.sources.remote_folder import source_at
 from nhwc.pipelines.version import Version
 from nhwc.validators.errors import MachineError
 from nhwc.validators.violation import Code
@@ -58,7 +57,7 @@ def make_draft(
 
 def source_of(recipe: Recipe) -> Source:
     """Where a recipe's samples come from."""
-    return source_at(recipe.source_path, most_bytes=recipe.image.max_bytes)
+    return recipe.source.source(recipe.base, recipe.image)
 
 
 def _see_folders(discovery: Discovery, before: Version | None) -> None:
@@ -79,6 +78,8 @@ def _labelling(recipe: Recipe) -> Labelling:
     return Labelling(
         listed=None if file is None else read_label_file(file, with_splits=with_splits),
         depth=recipe.labels.depth,
+        given=recipe.labels.from_ == "source",
+        split_given=recipe.splits.from_ == "source",
         split_folders=recipe.splits.from_ == "folder",
         split_listed=with_splits,
         classes=recipe.labels.classes,

@@ -27,10 +27,10 @@ def place_problems(parts: dict[str, Any], base: Path) -> list[str]:
     """
     problems = []
     source, publish, dataset = (parts.get(name) for name in ("source", "publish", "dataset"))
-    if source and is_url(source.path):
-        problems += _wrong_url("source.path", source.path)
-    elif source and not (base / source.path).is_dir():
-        problems.append(f"source.path: found {source.path!r}, which is no folder, expected a folder of images")
+    if source and (wrong := source.wrong_place(base)):
+        problems.append(wrong)
+    elif source and is_url(source.place):
+        problems += _wrong_url("source.path", source.place)
     for part, key, kind, mend in _FILES:
         file = getattr(parts.get(part), key, None)
         if is_url(file):
@@ -56,8 +56,8 @@ def _in_folder(source: Any, to: str, dataset: str, base: Path) -> list[str]:
     there = next(path for path in (target, *target.parents) if path.exists())
     if not there.is_dir():
         problems.append(f"publish.to: found {to!r}, but {there} is a file, expected a folder or none yet")
-    if source and not is_url(source.path) and writes_into(base / source.path, to=base / to, dataset=dataset):
-        problems.append(_in_one_another(to, str(Path(to, dataset)), source.path))
+    if source and not is_url(source.place) and writes_into(base / source.place, to=base / to, dataset=dataset):
+        problems.append(_in_one_another(to, str(Path(to, dataset)), source.place))
     return problems
 
 
@@ -66,13 +66,13 @@ def _on_store(source: Any, to: str, dataset: str, base: Path) -> list[str]:
     above = to.rstrip("/")
     url = f"{above}/{dataset}"
     mirror = mirror_of(url)
-    if source and is_url(source.path):
-        images = source.path.rstrip("/")
+    if source and is_url(source.place):
+        images = source.place.rstrip("/")
         within = ((url, images), (above, images), (images, url))
         if any(f"{one}/".startswith(f"{other}/") for one, other in within):
-            return [_in_one_another(to, url, source.path)]
-    elif source and writes_into(base / source.path, to=mirror.parent, dataset=mirror.name):
-        found = f"publish.to: found {to!r}, whose mirror {mirror} and source.path {source.path!r} lie in one another"
+            return [_in_one_another(to, url, source.place)]
+    elif source and writes_into(base / source.place, to=mirror.parent, dataset=mirror.name):
+        found = f"publish.to: found {to!r}, whose mirror {mirror} and source.path {source.place!r} lie in one another"
         return [f"{found}: set NHWC_CACHE to another folder"]
     return []
 

@@ -8,15 +8,17 @@ import re
 from dataclasses import fields, is_dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import polars as pl
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from nhwc.flows.places import place_problems
 from nhwc.flows.printable import printable
+from nhwc.flows.recipe_part import Part, PathText
+from nhwc.flows.source_recipe import KINDS, SourceRecipe, kind_of
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.mirror import mirror_of
 from nhwc.pipelines.remote import Remote, is_url
@@ -31,32 +33,14 @@ from nhwc.validators.violation import Code
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-def _without_tilde(path: str) -> str:
-    if path.startswith("~"):
-        raise PydanticCustomError("tilde", "a path written out: ~ is not expanded (./~ is a folder of that name)")
-    return path
+class LabelRecipe(Part):
+    """Where labels come from, and, if given, the only class names in the order of their ids.
 
+    A source that has labels of its own gives them (`from: source`) unless the recipe names a file. Where they are
+    numbers, `classes` names them in their order.
+    """
 
-PathText = Annotated[str, AfterValidator(_without_tilde)]
-
-
-class _Part(BaseModel):
-    """A part of the recipe: unknown keys are refused, values never change."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SourceRecipe(_Part):
-    """Where the images are."""
-
-    kind: Literal["folder"] = "folder"
-    path: PathText
-
-
-class LabelRecipe(_Part):
-    """Where labels come from, and, if given, the only class names in the order of their ids."""
-
-    from_: Literal["folder", "file"] = Field("folder", alias="from")
+    from_: Literal["folder", "file", "source"] = Field("folder", alias="from")
     file: PathText | None = None
     depth: Annotated[int, Field(ge=1)] = 1
     classes: tuple[str, ...] = ()
@@ -68,22 +52,25 @@ class LabelRecipe(_Part):
             problems.append(
                 ("file", "missing, but from: file needs it: a CSV or Parquet file with columns path and label")
             )
-        if self.from_ == "folder" and self.file is not None:
+        if self.from_ != "file" and self.file is not None:
             problems.append(
-                ("file", f"found {self.file!r}, but from: folder does not read it: set from: file, or leave it out")
+                (
+                    "file",
+                    f"found {self.file!r}, but from: {self.from_} does not read it: set from: file, or leave it out",
+                )
             )
-        if self.from_ == "file" and self.depth != 1:
-            problems.append(("depth", f"found {self.depth}, but from: file has no folders: leave it out"))
+        if self.from_ != "folder" and self.depth != 1:
+            problems.append(("depth", f"found {self.depth}, but from: {self.from_} has no folders: leave it out"))
         twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
         if twice:
             problems.append(("classes", f"found {', '.join(twice)} more than once, expected each class once"))
         return problems
 
 
-class SplitRecipe(_Part):
-    """Shares made by hash, or splits given by folders or by the label file."""
+class SplitRecipe(Part):
+    """Shares made by hash, or splits given by folders, by the label file or by a source that has its own."""
 
-    from_: Literal["hash", "folder", "file"] = Field("hash", alias="from")
+    from_: Literal["hash", "folder", "file", "source"] = Field("hash", alias="from")
     train: Fraction = 1
     validation: Fraction = 0
     test: Fraction = 0
@@ -114,7 +101,7 @@ class SplitRecipe(_Part):
         return []
 
 
-class CheckRecipe(_Part):
+class CheckRecipe(Part):
     """How much may be quarantined before nothing is published, and what the gate looks for and how it weighs it.
 
     `contract` is a frozen contract.yaml that images and classes must keep, `file` a Python file of own pandera rules.
@@ -122,7 +109,7 @@ class CheckRecipe(_Part):
 
     bad_fraction: Fraction = 0.02
     bad_fraction_per_class: Fraction = 0.1
-    rules: dict[Code, Level] = {}
+    rules: dict[Code, Level] = Field(default={})
     thresholds: QualityThresholds = QualityThresholds()
     balance: BalanceThresholds = BalanceThresholds()
     contract: PathText | None = None
@@ -135,13 +122,13 @@ class CheckRecipe(_Part):
         )
 
 
-class PublishRecipe(_Part):
+class PublishRecipe(Part):
     """Where versions go: <to>/<dataset>/<version>."""
 
     to: PathText
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """Everything that an ingest needs to know. Paths are relative to `base`, the folder of the recipe's file."""
 
     dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=100)]
@@ -155,8 +142,8 @@ class Recipe(_Part):
 
     @property
     def source_path(self) -> str | Path:
-        """The folder of images: a path, or the URL as text."""
-        return self.source.path if is_url(self.source.path) else self.base / self.source.path
+        """Where the source is: a path, or the URL as text."""
+        return self.source.place if is_url(self.source.place) else self.base / self.source.place
 
     @property
     def label_file(self) -> Path | None:
@@ -220,25 +207,45 @@ def parse_recipe(plain: dict[str, Any], *, where: str = "recipe", base: Path = P
     for name, info in Recipe.model_fields.items():
         if name == "base":
             continue
-        if name not in plain:
-            if info.is_required():
-                problems.append(f"{name}: missing, expected {_wanted(info.annotation)}")
-            continue
-        if unfit := _unfit(plain[name], name):
-            problems += unfit
-            continue
-        try:
-            annotated: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
-            parts[name] = TypeAdapter(annotated).validate_json(json.dumps(plain[name]), strict=True)
-        except ValidationError as error:
-            problems += [_told(detail, name, info.annotation) for detail in error.errors()]
-            continue
-        if hasattr(parts[name], "contradictions"):
-            problems += [f"{name}.{key}: {text}".replace(".:", ":") for key, text in parts[name].contradictions()]
+        if name in plain:
+            problems += _read_part(name, plain[name], info, parts)
+        elif info.is_required():
+            problems.append(f"{name}: missing, expected {_wanted(info.annotation)}")
+    parts = _as_the_source_has(parts)
     problems += _between_parts(parts, base)
     if problems:
         raise RecipeError(where, tuple(problems))
     return Recipe(**parts, base=base)
+
+
+def _read_part(name: str, value: Any, info: FieldInfo, parts: dict[str, Any]) -> list[str]:
+    """What is wrong with one part; where it can be read at all, it is put among the parts."""
+    if unfit := _unfit(value, name):
+        return unfit
+    annotated: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+    if name == "source":
+        if (kind := kind_of(value)) is None:
+            return [f"source.kind: found {value['kind']!r}, expected one of {', '.join(KINDS)}"]
+        annotated, value = kind, ({"kind": "folder"} | value if isinstance(value, dict) else value)
+    try:
+        parts[name] = TypeAdapter(annotated).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        return [_told(detail, name, annotated) for detail in error.errors()]
+    if not hasattr(parts[name], "contradictions"):
+        return []
+    return [f"{name}.{key}: {text}".replace(".:", ":") for key, text in parts[name].contradictions()]
+
+
+def _as_the_source_has(parts: dict[str, Any]) -> dict[str, Any]:
+    """The parts, with labels and splits from a source that has its own where the recipe does not say otherwise."""
+    if "source" not in parts or not parts["source"].own_labels:
+        return parts
+    own = {"labels": LabelRecipe(), "splits": SplitRecipe()} | parts
+    if "from_" not in own["labels"].model_fields_set:
+        own["labels"] = own["labels"].model_copy(update={"from_": "source"})
+    if not own["splits"].model_fields_set:
+        own["splits"] = own["splits"].model_copy(update={"from_": "source"})
+    return own
 
 
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
@@ -274,7 +281,17 @@ def _between_parts(parts: dict[str, Any], base: Path) -> list[str]:
     except (OSError, RuntimeError) as error:  # pathlib calls a loop of links a RuntimeError before Python 3.13
         problems = [f"a path of source, labels or publish cannot be looked at: {error}"]
     if splits.from_ == "file" and labels.from_ != "file":
-        problems.append("splits.from: found file, but labels come from folders: set labels: {from: file, file: ...}")
+        theirs = {"folder": "folders", "source": "the source"}[labels.from_]
+        problems.append(
+            f"splits.from: found file, but labels come from {theirs}: set labels: {{from: file, file: ...}}"
+        )
+    if "source" in parts:
+        without = "source" if not parts["source"].own_labels else "folder"
+        problems += [
+            f"{name}.from: found {without}, which a source of kind {parts['source'].kind} does not have: leave it out"
+            for name, part in (("labels", labels), ("splits", splits))
+            if part.from_ == without and name in parts
+        ]
     return problems
 
 
@@ -323,7 +340,9 @@ def _names(owner: Any) -> str:
 
 
 def _wanted(annotation: Any) -> str:
-    return "a name" if annotation is str else "keys " + _names(annotation)
+    if annotation is str:
+        return "a name"
+    return "keys kind, path" if get_args(annotation) else "keys " + _names(annotation)
 
 
 class _UniqueKeys(yaml.SafeLoader):

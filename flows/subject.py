@@ -107,7 +107,7 @@ def draft_subject(draft: Draft, *, name: str, checked: bool = False) -> Subject:
         findings=draft.findings,
         channels=ChannelStatistics.of_splits(channel_statistics(draft.manifest)) if draft.shards else None,
         pictures=partial(_pictures, shard),
-        source=draft.recipe.source_path,
+        source=draft.recipe.source_path if draft.recipe.source.kind == "folder" else None,
         checked=checked,
     )
 

@@ -15,8 +15,10 @@ import simplejpeg
 from PIL import Image
 
 from nhwc.pipelines.header import HeaderFacts, ends_early
+from nhwc.pipelines.npy import npy_array
 from nhwc.pipelines.pillow import PIXEL_LIMITS, open_image
 from nhwc.pipelines.stage import Array
+from nhwc.validators.contract import interval
 from nhwc.validators.errors import SampleRefused
 from nhwc.validators.violation import Code, Violation
 
@@ -34,13 +36,15 @@ class Encoded:
     facts: HeaderFacts
 
 
-Decoder = Literal["libjpeg-turbo", "tensorflow", "pillow"]
+Decoder = Literal["libjpeg-turbo", "tensorflow", "pillow", "numpy"]
 
 
 def decoder_of(facts: HeaderFacts) -> Decoder:
     """Which decoder reads such an image rightly."""
     if facts.format == "jpeg" and facts.mode != "CMYK":
         return "libjpeg-turbo"
+    if facts.format == "npy":
+        return "numpy"
     return "tensorflow" if facts.format in ("jpeg", "png") else "pillow"
 
 
@@ -58,20 +62,27 @@ def reduction(facts: HeaderFacts, *, rows: int, cols: int) -> int:
 
 
 def decode(
-    encoded: Encoded, *, orientation: Literal["apply", "ignore", "refuse"] = "apply", reduced_by: int = 1
+    encoded: Encoded,
+    *,
+    orientation: Literal["apply", "ignore", "refuse"] = "apply",
+    reduced_by: int = 1,
+    float_range: tuple[float, float] | None = None,
 ) -> Array:
     """The pixels of the first frame: uint8 or uint16 [rows, cols, channels], channels 1, 2 (gray, alpha), 3 or 4.
 
     Palettes are expanded, with a transparent colour to 4 channels; CMYK becomes RGB; one bit becomes 0 and 255; 16-bit
     PNG and gray TIFF stay uint16, over the full range; a GIF fills its whole canvas. With orientation `apply`, rows and
     cols are the upright picture's. Of a TIFF with 16 bits a colour, and of an AVIF with 10 or 12, Pillow keeps 8.
-    With reduced_by, which `reduction` gives, rows and cols are divided by it, rounded up.
+    With reduced_by, which `reduction` gives, rows and cols are divided by it, rounded up. Arrays of floats become
+    uint16 over float_range, the lowest and highest value that they may have.
 
-    Raises SampleRefused: TRUNCATED, UNDECODABLE, DIFFERS_FROM_HEADER.
+    Raises SampleRefused: TRUNCATED, UNDECODABLE, DIFFERS_FROM_HEADER, OUT_OF_RANGE.
     """
     facts = encoded.facts
     try:
-        pixels = _pixels(encoded, reduced_by)
+        pixels = _of_array(encoded, float_range) if facts.format == "npy" else _pixels(encoded, reduced_by)
+    except SampleRefused:
+        raise
     except Exception as error:  # decoders raise nearly anything on damaged bytes, out of memory included
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
             raise _refused(Code.OUT_OF_MEMORY, "memory", expected="enough", found=_brief(error)) from error
@@ -103,7 +114,7 @@ def _pixels(encoded: Encoded, reduced_by: int) -> Array:
             return _by_libjpeg(encoded, reduced_by)
         case "tensorflow":
             return _by_tensorflow(encoded)
-        case "pillow":
+        case _:
             return _by_pillow(encoded)
 
 
@@ -143,6 +154,28 @@ def _by_tensorflow(encoded: Encoded) -> Array:
     has_transparent_colour = facts.alpha and facts.mode in ("1", "L", "I;16", "RGB")
     pixels = np.asarray(tf.io.decode_png(encoded.content, channels=4 if has_transparent_colour else 0, dtype=dtype))
     return np.ascontiguousarray(pixels[..., ::3]) if facts.channels == 2 and has_transparent_colour else pixels
+
+
+def _of_array(encoded: Encoded, float_range: tuple[float, float] | None) -> Array:
+    """uint8 or uint16 [rows, cols, channels] of a .npy: gray gets its axis, bool becomes 0 and 255, floats 16 bits."""
+    array = npy_array(encoded.content)
+    array = array[..., np.newaxis] if array.ndim == 2 else array
+    if array.dtype.kind == "f":
+        if float_range is None:
+            raise ValueError(f"{array.dtype.name} without image.float_range")
+        return _over_range(array, *float_range)
+    pixels = array * np.uint8(255) if array.dtype == bool else array
+    return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+
+
+def _over_range(array: Array, low: float, high: float) -> Array:
+    """uint16 over all its range for floats over theirs. Raises SampleRefused where any value is outside, or NaN."""
+    least, most = float(array.min()), float(array.max())
+    if not (low <= least and most <= high):
+        isnan = np.isnan(least) or np.isnan(most)
+        found = "values that are not numbers" if isnan else interval(least, most)
+        raise _refused(Code.OUT_OF_RANGE, "range", expected=f"image.float_range, {interval(low, high)}", found=found)
+    return np.rint((array.astype(np.float64) - low) * (65535 / (high - low))).astype(np.uint16)
 
 
 def _by_pillow(encoded: Encoded) -> Array:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from nhwc.pipelines.npy import DEPTHS, MOST_CHANNELS, npy_header, swapped_hint
 from nhwc.pipelines.pillow import open_image
 from nhwc.pipelines.tiff import read_pages
 from nhwc.validators.errors import SampleRefused
@@ -30,7 +31,7 @@ class HeaderFacts:
         rows, cols: as stored, before any EXIF orientation; of a GIF the whole canvas.
         channels: what a faithful decode yields: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA.
         bit_depth: bits a channel (of a palette image: bits an index).
-        mode: the source's colour mode in Pillow's words: 1, L, LA, P, RGB, RGBA, CMYK, I;16, ...
+        mode: the source's colour mode in Pillow's words: 1, L, LA, P, RGB, RGBA, CMYK, I;16, ...; an array's dtype.
         alpha: whether it has an alpha channel or a transparent colour.
         orientation: EXIF orientation 1 to 8; 1 where there is none, or none that is valid.
         frames: frames or pages; the images that an MPO file appends count not.
@@ -47,9 +48,9 @@ class HeaderFacts:
     frames: int = 1
 
 
-def refused(code: Code, aspect: str, *, expected: str, found: str) -> SampleRefused:
+def refused(code: Code, aspect: str, *, expected: str, found: str, hint: str = "") -> SampleRefused:
     """The refusal of one sample at stage `probe`, to be raised."""
-    return SampleRefused(Violation(code=code, stage="probe", aspect=aspect, expected=expected, found=found))
+    return SampleRefused(Violation(code=code, stage="probe", aspect=aspect, expected=expected, found=found, hint=hint))
 
 
 def read_header(content: bytes, format: str) -> HeaderFacts:
@@ -349,6 +350,29 @@ def _by_pillow(content: bytes, format: str, *, bit_depth: int) -> HeaderFacts:
     )  # fmt: skip
 
 
+def _npy(content: bytes) -> HeaderFacts:
+    try:
+        shape, _, dtype, _ = npy_header(content)
+    except ValueError as error:
+        raise _damaged(str(error).split("\n")[0][:200]) from error
+    if dtype.name not in DEPTHS:
+        raise refused(Code.UNSUPPORTED_DEPTH, "dtype", expected=f"one of {', '.join(DEPTHS)}", found=dtype.name)
+    if len(shape) not in (2, 3):
+        expected = "2 (rows, cols) or 3 (rows, cols, channels)"
+        raise refused(Code.WRONG_RANK, "rank", expected=expected, found=f"{len(shape)} {shape}")
+    rows, cols, channels = (*shape, 1)[:3]
+    if rows and cols and not 1 <= channels <= MOST_CHANNELS:
+        found = f"{channels} in {shape}"
+        raise refused(
+            Code.WRONG_CHANNELS, "channels", expected=f"1 to {MOST_CHANNELS}", found=found, hint=swapped_hint(shape)
+        )
+    return HeaderFacts(
+        format="npy", rows=rows, cols=cols, channels=channels, bit_depth=DEPTHS[dtype.name], mode=dtype.name,
+        alpha=channels in (2, 4),
+    )  # fmt: skip
+
+
 _READERS: Mapping[str, Callable[[bytes], HeaderFacts]] = {
     "jpeg": _jpeg, "png": _png, "gif": _gif, "bmp": _bmp, "webp": _webp, "tiff": _tiff, "avif": _avif,
+    "npy": _npy,
 }  # fmt: skip

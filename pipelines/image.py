@@ -60,7 +60,10 @@ def image_stages(recipe: ImageRecipe) -> tuple[Stage, Stage, Stage]:
         Stage(
             name="decode",
             transform=lambda encoded: decode(
-                encoded, orientation=recipe.orientation, reduced_by=_reduced_by(encoded.facts, recipe)
+                encoded,
+                orientation=recipe.orientation,
+                reduced_by=_reduced_by(encoded.facts, recipe),
+                float_range=recipe.float_range,
             ),
             contract=image_contract(
                 rows=None, cols=None, channels=(1, 2, 3, 4), dtype=("uint8", "uint16"), value_range=None

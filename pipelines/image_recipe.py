@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -12,7 +13,7 @@ from annotated_types import Ge, MinLen
 
 from nhwc.validators.contract import TensorContract, image_contract
 
-Format = Literal["jpeg", "png", "gif", "bmp", "webp", "tiff", "avif"]
+Format = Literal["jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "npy"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 """Every format that nhwc reads, told by content."""
 
@@ -80,6 +81,9 @@ class ImageRecipe:
         alpha: the background that transparency is composited on, or refuse. With 4 channels alpha is kept as it is.
         bit_depth: 16 bits a channel: scale to 8, keep (with dtype uint16; 8-bit images are widened to the full range),
             or refuse.
+        float_range: lowest and highest value of images of floats (.npy, arrays). They become 16 bits over it, by
+            round(65535 * (v - low) / (high - low)), which bit_depth then says more of; a value outside is a violation,
+            and without a range every such image is.
         animation: more than one frame or page: the first, or refuse.
         extension: a name that claims another format than the bytes is always reported. `readable` refuses it where
             TensorFlow could not read the bytes either (TIFF, AVIF), since whoever trusts the name cannot open it;
@@ -103,6 +107,7 @@ class ImageRecipe:
     orientation: Literal["apply", "ignore", "refuse"] = "apply"
     alpha: Literal["white", "black", "refuse"] = "white"
     bit_depth: Literal["scale", "keep", "refuse"] = "scale"
+    float_range: tuple[float, float] | None = None
     animation: Literal["first", "refuse"] = "first"
     extension: Literal["readable", "any", "strict"] = "readable"
     formats: Annotated[tuple[Format, ...], MinLen(1)] = FORMATS
@@ -130,6 +135,8 @@ class ImageRecipe:
             found = f"found {self.max_pixels:,}, but rows x cols are {self.rows * self.cols:,} pixels"
             problems.append(("max_pixels", f"{found}: raise it, or ask for smaller images"))
         problems += [(f"resize.{key}", text) for key, text in self.resize.contradictions()]
+        if self.float_range is not None and not -math.inf < self.float_range[0] < self.float_range[1] < math.inf:
+            problems.append(("float_range", f"found {list(self.float_range)}, expected [lowest, highest]"))
         if self.bit_depth == "keep" and self.dtype != "uint16":
             problems.append(
                 (
@@ -161,4 +168,6 @@ class ImageRecipe:
 def image_recipe_of(plain: Mapping[str, Any]) -> ImageRecipe:
     """The recipe that `dataclasses.asdict` made plain; through JSON too."""
     resize, formats = ResizeRecipe(**plain["resize"]), tuple(plain["formats"])
-    return ImageRecipe(**{**plain, "resize": resize, "formats": formats})
+    floats = plain.get("float_range")
+    own = {"resize": resize, "formats": formats, "float_range": None if floats is None else tuple(floats)}
+    return ImageRecipe(**{**plain, **own})

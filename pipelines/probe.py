@@ -22,6 +22,7 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "webp": (".webp",),
     "tiff": (".tif", ".tiff"),
     "avif": (".avif", ".avifs"),
+    "npy": (".npy",),
     # what nhwc does not read, but knows for an image
     "heic": (".heic", ".heif", ".hif"),
     "jp2": (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"),
@@ -54,6 +55,7 @@ _MAGIC: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"RIFF.{4}WEBP", "webp"),
         (rb"II[\x2a\x2b]\0|MM\0[\x2a\x2b]", "tiff"),
         (rb".{4}ftyp(?:avi[fs]|(?:.{4}){2,12}?avi[fs])", "avif"),
+        (rb"\x93NUMPY[\x01-\x03]\0", "npy"),
         (rb".{4}ftyp(?:he(?:ic|ix|vc|vx|im|is)|mif1|msf1)", "heic"),
         (rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", "jp2"),
         (rb"\0\0\0\x0cJXL \r\n\x87\n|\xff\x0a", "jxl"),
@@ -85,7 +87,7 @@ def probe(content: bytes) -> HeaderFacts:
     """The facts of an image's header. No pixel is decoded; the name plays no part.
 
     Raises SampleRefused: EMPTY_FILE, NOT_AN_IMAGE, UNSUPPORTED_FORMAT, DAMAGED_HEADER, LINE_ENDS,
-    TOO_MANY_SCANS, UNSUPPORTED_MODE, UNSUPPORTED_DEPTH.
+    TOO_MANY_SCANS, UNSUPPORTED_MODE, UNSUPPORTED_DEPTH, WRONG_RANK, WRONG_CHANNELS.
     """
     if not content:
         raise refused(Code.EMPTY_FILE, "bytes", expected="an image", found="0 bytes")
@@ -154,9 +156,11 @@ def _against_policy(facts: HeaderFacts, suffix: str, recipe: ImageRecipe) -> Ite
         yield Code.EXIF_ORIENTATION, "orientation", "orientation 1", f"orientation {facts.orientation}"
     if facts.bit_depth > 8 and recipe.bit_depth == "refuse":
         yield Code.SIXTEEN_BIT, "bit depth", "at most 8 bits a channel", f"{facts.bit_depth} bits a channel"
+    if facts.format == "npy" and facts.mode.startswith("float") and recipe.float_range is None:
+        yield Code.UNSUPPORTED_DEPTH, "dtype", "image.float_range in the recipe, as [0, 1]", facts.mode
     if facts.bit_depth > 8 and recipe.bit_depth == "keep" and not _depth_survives(facts):
         found = f"{facts.format} {facts.mode} with {facts.bit_depth} bits a channel, which decodes to 8"
-        yield Code.UNSUPPORTED_DEPTH, "bit depth", "8 bits, or a 16-bit PNG or gray TIFF", found
+        yield Code.UNSUPPORTED_DEPTH, "bit depth", "8 bits, or a 16-bit PNG, gray TIFF or array", found
     if facts.frames > 1 and recipe.animation == "refuse":
         yield Code.ANIMATED, "frames", "1 frame", f"{facts.frames} frames"
     claimed = claimed_format(suffix)
@@ -171,11 +175,11 @@ def _against_policy(facts: HeaderFacts, suffix: str, recipe: ImageRecipe) -> Ite
 
 def _depth_survives(facts: HeaderFacts) -> bool:
     """Whether decoding keeps more than 8 bits a channel."""
-    return facts.format == "png" or facts.mode.startswith("I;16")
+    return facts.format in ("png", "npy") or facts.mode.startswith("I;16")
 
 
 def _name_matters(facts: HeaderFacts, recipe: ImageRecipe) -> bool:
-    unreadable_to_tensorflow = facts.format in ("tiff", "avif")
+    unreadable_to_tensorflow = facts.format in ("tiff", "avif", "npy")
     return recipe.extension == "strict" or (recipe.extension == "readable" and unreadable_to_tensorflow)
 
 

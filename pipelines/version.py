@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -201,6 +202,15 @@ class Version:
     def fingerprint(self) -> str:
         """The image recipe's fingerprint that its shards were made with."""
         return str(self._contract_file["fingerprint"])
+
+    @cached_property
+    def content(self) -> str:
+        """64 hex digits of what it holds, whatever it was made from: equal where kept pixels, labels and splits are.
+
+        SHA-256 of the lines `pixel_hash label split`, sorted. Names and ids of samples are not in it.
+        """
+        said = self.kept.select(pl.concat_str("pixel_hash", "label", "split", separator=" ", ignore_nulls=True).sort())
+        return hashlib.sha256("\n".join(said.to_series()).encode()).hexdigest()
 
     @cached_property
     def statistics(self) -> dict[str, Any]:

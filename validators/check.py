@@ -41,9 +41,11 @@ def compare(contract: TensorContract, found: Found, *, stage: str, sample_id: st
     violations: list[Violation] = []
     undetermined: list[str] = []
 
-    def breach(code: Code, aspect: str, expected: str, seen: str) -> None:
+    def breach(code: Code, aspect: str, expected: str, seen: str, hint: str = "") -> None:
         violations.append(
-            Violation(code=code, stage=stage, aspect=aspect, sample_id=sample_id, expected=expected, found=seen)
+            Violation(
+                code=code, stage=stage, aspect=aspect, sample_id=sample_id, expected=expected, found=seen, hint=hint
+            )
         )
 
     if found.sizes is None:
@@ -52,6 +54,7 @@ def compare(contract: TensorContract, found: Found, *, stage: str, sample_id: st
         names = ", ".join(axis.name for axis in contract.axes)
         breach(Code.WRONG_RANK, "rank", f"{contract.rank} ({names})", f"{len(found.sizes)} {_shown(found.sizes)}")
     else:
+        hint = _swapped(contract, found.sizes)
         for axis, size in zip(contract.axes, found.sizes, strict=True):
             if axis.size is None:
                 continue
@@ -59,7 +62,7 @@ def compare(contract: TensorContract, found: Found, *, stage: str, sample_id: st
                 undetermined.append(axis.name)
             elif not axis.allows(size):
                 code = Code.WRONG_CHANNELS if axis.name == "channels" else Code.WRONG_SIZE
-                breach(code, axis.name, axis.expected, str(size))
+                breach(code, axis.name, axis.expected, str(size), hint)
     if found.dtype not in contract.dtypes:
         breach(Code.WRONG_DTYPE, "dtype", "|".join(contract.dtypes), found.dtype)
     if contract.value_range is not None and not contract.range_settled_by(found.dtype):
@@ -69,6 +72,24 @@ def compare(contract: TensorContract, found: Found, *, stage: str, sample_id: st
         elif not (low <= found.low and found.high <= high):
             breach(Code.OUT_OF_RANGE, "range", interval(low, high), _spread(found.low, found.high))
     return Finding(violations=tuple(violations), undetermined=tuple(undetermined))
+
+
+def _swapped(contract: TensorContract, sizes: tuple[int | None, ...]) -> str:
+    """How to mend sizes that fit once an axis is moved: channels that stand first, or rows and cols swapped."""
+    names = [axis.name for axis in contract.axes]
+    if names[-3:] != ["rows", "cols", "channels"] or None in sizes:
+        return ""
+    samples, (first, second, third) = sizes[:-3], sizes[-3:]
+
+    def fits(*image: int | None) -> bool:
+        pairs = zip(contract.axes, (*samples, *image), strict=True)
+        return all(axis.size is None or size is None or axis.allows(size) for axis, size in pairs)
+
+    if fits(first, second, third):
+        return ""
+    if fits(second, third, first):
+        return f"the channels look like they come first, in {_shown(sizes)}: move that axis to the end (np.moveaxis)"
+    return f"rows and cols look swapped, in {_shown(sizes)}: transpose them" if fits(second, first, third) else ""
 
 
 def _shown(sizes: tuple[int | None, ...]) -> str:

@@ -40,6 +40,17 @@ class Code(StrEnum):
         "the label file names it, the source does not have it",
         "add the file or drop the line",
     )
+    DAMAGED_SOURCE = "damaged_source", "a file of the source, or a part of it, is not whole", "fetch it again"
+    UNSAFE_NAME = (
+        "unsafe_name",
+        "a name in an archive or a table that leads out of it (.., an absolute path)",
+        "pack it again with names relative to its root",
+    )
+    PACKED_TOO_WELL = (
+        "packed_too_well",
+        "so small in the archive and so large outside that it was made to fill memory",
+        "pack it again without it, or unpack it yourself",
+    )
     NAME_NOT_UTF8 = "name_not_utf8", "the name is not UTF-8; it is shown with escapes", "rename it in UTF-8"
     # labels and splits
     NO_CLASS = "no_class", "the image lies in no class folder", "move it into the folder of its class"

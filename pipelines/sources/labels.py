@@ -29,7 +29,9 @@ class Labelling:
     """How entries come to their labels and given splits.
 
     Args:
-        listed: what the label file says, by path; None: the label is the folder.
+        listed: what the label file says, by path; None: the label is the folder, or the source's.
+        given: the source says the label of each entry.
+        split_given: the source says the split of each entry.
         depth: how many folder names make a label: 1 for cat/, 2 for animals/cat/.
         split_listed: the label file gives the splits too.
         split_folders: the first folder is the split, the class follows below it.
@@ -37,6 +39,8 @@ class Labelling:
     """
 
     listed: Mapping[str, Listed] | None = None
+    given: bool = False
+    split_given: bool = False
     depth: int = 1
     split_listed: bool = False
     split_folders: bool = False
@@ -86,7 +90,11 @@ def label_entries(discovery: Discovery, labelling: Labelling) -> tuple[Entry, ..
     What a label file lists and the source does not have is added, quarantined. Raises RecipeError where a label file
     lists nothing that the source has: its paths are then relative to something else.
     """
-    entries = [_labelled(entry, labelling) if entry.status == "candidate" else entry for entry in discovery.entries]
+    names = labelling.classes if discovery.numbered else ()
+    entries = [
+        _labelled(_named(entry, names), labelling) if entry.status == "candidate" else entry
+        for entry in discovery.entries
+    ]
     if labelling.listed is not None:
         lost = labelling.listed.keys() - {entry.path for entry in entries}
         if lost == labelling.listed.keys():
@@ -131,6 +139,12 @@ def _strange_kind(path: str) -> str | None:
     return "a path with .." if ".." in path.split("/") else None
 
 
+def _named(entry: Entry, names: Sequence[str]) -> Entry:
+    """The entry with the name of its class, where its label is a number and there is a name for it."""
+    number = entry.label or ""
+    return replace(entry, label=names[int(number)]) if number.isdecimal() and int(number) < len(names) else entry
+
+
 def _labelled(entry: Entry, labelling: Labelling) -> Entry:
     *folders, _ = entry.path.split("/")
     if entry.path != entry.name:
@@ -140,7 +154,11 @@ def _labelled(entry: Entry, labelling: Labelling) -> Entry:
         if split is None:
             return _no_split(entry, folders[0] if folders else "none")
         entry, folders = replace(entry, split=split), folders[1:]
-    if labelling.listed is None:
+    if labelling.split_given and entry.split is None:
+        return _no_split(entry, "none")
+    if labelling.given:
+        entry = entry if entry.label else _unlabelled(entry, Code.NO_CLASS, expected="a label", found="none")
+    elif labelling.listed is None:
         entry = _label_from_folders(entry, folders, labelling.depth)
     else:
         entry = _label_from_file(entry, labelling.listed.get(entry.path), with_split=labelling.split_listed)
@@ -158,7 +176,13 @@ def _label_from_folders(entry: Entry, folders: Sequence[str], depth: int) -> Ent
     label = "/".join(folders[:depth])
     # all that an entry has by now: `replace` takes thrice as long, for every file
     return Entry(
-        name=entry.name, status=entry.status, violation=entry.violation, label=label, split=entry.split, notes=notes
+        name=entry.name,
+        status=entry.status,
+        violation=entry.violation,
+        label=label,
+        split=entry.split,
+        notes=notes,
+        at=entry.at,
     )
 
 
@@ -188,10 +212,12 @@ def _no_split(entry: Entry, found: str) -> Entry:
     return refused(entry, "quarantined", Code.NO_SPLIT, aspect="split", expected="train|validation|test", found=found)
 
 
-def class_names(entries: Iterable[Entry], labelling: Labelling) -> tuple[str, ...]:
-    """The class names in the order of their ids: the recipe's, or all candidates' labels sorted by code point."""
+def class_names(entries: Iterable[Entry], labelling: Labelling, discovery: Discovery | None = None) -> tuple[str, ...]:
+    """The class names in the order of their ids: the recipe's, the source's, or all labels sorted by code point."""
     if labelling.classes:
         return labelling.classes
+    if labelling.given and discovery is not None and discovery.classes:
+        return discovery.classes
     return tuple(sorted({entry.label for entry in entries if entry.status == "candidate" and entry.label is not None}))
 
 
@@ -220,7 +246,7 @@ def class_findings(
 
 def _class_folders(discovery: Discovery, labelling: Labelling) -> set[str]:
     """The labels of every visible folder at the depth where classes are."""
-    if labelling.listed is not None:
+    if labelling.listed is not None or labelling.given:
         return set()
     skipped = 1 if labelling.split_folders else 0
     parts = (folder.split("/")[skipped:] for folder in discovery.folders if not _is_hidden(folder))

@@ -24,6 +24,7 @@ class Entry:
         label: the class name of a candidate.
         split: the split it was given by folder or file; None where the recipe's fractions decide.
         notes: what is remarkable about it though it may be kept.
+        at: where in the source its bytes lie, in the source's own terms, where the name alone does not tell.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Entry:
     label: str | None = None
     split: str | None = None
     notes: tuple[Code, ...] = ()
+    at: tuple[str | int, ...] = ()
 
     @property
     def sample_id(self) -> str:
@@ -48,10 +50,19 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Discovery:
-    """Everything that a source has: one Entry each, and the names of all its folders."""
+    """Everything that a source has.
+
+    Args:
+        entries: one each, sorted by name.
+        folders: the names of all its folders.
+        classes: the class names in the order of their ids, where the source itself has an order.
+        numbered: the source's labels are numbers from 0, shown as text; names, if any, are the recipe's to give.
+    """
 
     entries: tuple[Entry, ...]
     folders: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    numbered: bool = False
 
 
 STAMP: Mapping[str, Any] = {

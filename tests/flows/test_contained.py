@@ -22,6 +22,7 @@ from nhwc.flows.contained import contained_thumbnail, prepare_contained
 from nhwc.flows.ingest import run_ingest
 from nhwc.pipelines.image import Prepared, image_stages, prepare
 from nhwc.pipelines.image_recipe import FORMATS, ImageRecipe
+from nhwc.pipelines.npy import npy_bytes
 from nhwc.validators.errors import MachineError
 from nhwc.validators.violation import Code
 
@@ -33,6 +34,8 @@ SLOW = b"GIF89a" + bytes(40_000_000)
 
 def encoded(array: np.ndarray = PHOTO, format: str = "png", **options: object) -> bytes:
     out = io.BytesIO()
+    if format == "npy":
+        return npy_bytes(array)
     Image.fromarray(array).save(out, format, **options)
     return out.getvalue()
 

@@ -20,6 +20,7 @@ from nhwc.flows.recipe import Recipe, read_recipe
 from nhwc.flows.verify import verify
 from nhwc.pipelines.image import image_stages
 from nhwc.pipelines.image_recipe import FORMATS, ImageRecipe
+from nhwc.pipelines.npy import npy_bytes
 from nhwc.pipelines.probe import probe
 from nhwc.pipelines.sources.labels import read_label_file
 from nhwc.pipelines.version import Version
@@ -41,6 +42,8 @@ bounded = settings(
 def image(format: str, mode: str = "RGB", **options: object) -> bytes:
     out = io.BytesIO()
     pixels = np.random.default_rng(3).integers(0, 256, (12, 17, 4), np.uint8)
+    if format == "npy":
+        return npy_bytes(pixels[..., :3])
     Image.fromarray(pixels).convert(mode).save(out, format, **options)
     return out.getvalue()
 

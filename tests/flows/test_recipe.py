@@ -50,7 +50,7 @@ def test_the_needed_keys_are_enough(folder: Path) -> None:
     [
         (plain(check={}), "check: unknown key, did you mean checks? expected one of dataset, source, image"),
         (plain(dataset="a/b"), "dataset: found 'a/b', expected letters, digits"),
-        (plain(source={"kind": "ftp", "path": "photos"}), "source.kind: found 'ftp', expected 'folder'"),
+        (plain(source={"kind": "ftp", "path": "photos"}), "source.kind: found 'ftp', expected one of folder, "),
         (plain(source={"path": "fotos"}), "source.path: found 'fotos', which is no folder"),
         ({"dataset": "a"}, "source: missing"),
         ({"dataset": "a"}, "image: missing"),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nhwc.pipelines.image_recipe import FORMATS, ImageRecipe
+from nhwc.pipelines.npy import npy_bytes
 from nhwc.pipelines.probe import SUFFIXES, HeaderFacts, admit, claimed_format, notes, probe, sniff
 from nhwc.validators.errors import SampleRefused
 from nhwc.validators.violation import Code
@@ -25,6 +26,8 @@ FACTS = HeaderFacts(format="png", rows=60, cols=90, channels=3, bit_depth=8, mod
 
 def encoded(format: str, mode: str = "RGB", *, size: tuple[int, int] = (5, 3), **options: object) -> bytes:
     out = io.BytesIO()
+    if format == "npy":
+        return npy_bytes(np.asarray(Image.new(mode, size)))
     Image.new(mode, size).save(out, format, **options)
     return out.getvalue()
 

@@ -1,0 +1,108 @@
+"""The recipe's `source:` part: for each kind of source its keys, and the source that they describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import Field
+
+from nhwc.flows.recipe_part import Part, PathText
+from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.remote import is_url
+from nhwc.pipelines.sources.idx import Idx
+from nhwc.pipelines.sources.protocol import Source
+from nhwc.pipelines.sources.remote_folder import source_at
+
+
+class _Kind(Part):
+    """What all kinds of sources answer."""
+
+    own_labels: ClassVar[bool] = True
+    """The source says the label of each sample, and the split where it knows one; else folders or a file do."""
+
+    @property
+    def place(self) -> str:
+        """The path, relative to the recipe, or the URL that the source is read from."""
+        raise NotImplementedError
+
+    def wrong_place(self, base: Path) -> str | None:
+        """What is wrong with the place, as `key: found ..., expected ...`."""
+        if is_url(self.place):
+            return f"source.path: found {self.place!r}, expected a path on this machine: only folders are read by URL"
+        if not (base / self.place).exists():
+            return f"source.path: found {self.place!r}, where there is nothing, expected a file or a folder"
+        return None
+
+    def source(self, base: Path, image: ImageRecipe) -> Source:
+        """The source itself.
+
+        Args:
+            base: what paths are relative to.
+            image: what is asked of its images; of a file that is larger than that allows no more need be read.
+        """
+        raise NotImplementedError
+
+
+class FolderRecipe(_Kind):
+    """A folder of image files, on this machine or on a store."""
+
+    own_labels: ClassVar[bool] = False
+    kind: Literal["folder"] = "folder"
+    path: PathText
+
+    @property
+    def place(self) -> str:
+        """As above."""
+        return self.path
+
+    def wrong_place(self, base: Path) -> str | None:
+        """As above; a URL's own form is looked at where all URLs are."""
+        if not is_url(self.path) and not (base / self.path).is_dir():
+            return f"source.path: found {self.path!r}, which is no folder, expected a folder of images"
+        return None
+
+    def source(self, base: Path, image: ImageRecipe) -> Source:
+        """As above."""
+        return source_at(self.path if is_url(self.path) else base / self.path, most_bytes=image.max_bytes)
+
+
+class IdxRecipe(_Kind):
+    """IDX files, the MNIST family's, gzipped or not.
+
+    `path` is a folder with files named as MNIST's are (train-images-idx3-ubyte.gz, train-labels-..., t10k-...), or one
+    file of images; then `labels` is that of labels.
+    """
+
+    kind: Literal["idx"]
+    path: PathText
+    labels: PathText | None = None
+
+    @property
+    def place(self) -> str:
+        """As above."""
+        return self.path
+
+    def wrong_place(self, base: Path) -> str | None:
+        """As above."""
+        if self.labels is not None and not (base / self.labels).is_file():
+            return f"source.labels: found {self.labels!r}, which is no file, expected an IDX file of labels"
+        return super().wrong_place(base)
+
+    def source(self, base: Path, image: ImageRecipe) -> Source:
+        """As above."""
+        return Idx(path=base / self.path, labels=None if self.labels is None else base / self.labels)
+
+
+SourceRecipe = Annotated[FolderRecipe | IdxRecipe, Field(discriminator="kind")]
+
+KINDS: dict[str, type[_Kind]] = {
+    get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in get_args(get_args(SourceRecipe)[0])
+}
+"""The keys of each kind of source, by its name."""
+
+
+def kind_of(plain: Any) -> type[_Kind] | None:
+    """Which kind the plain values of `source:` describe: a folder unless they say so; None where there is no such."""
+    kind = plain.get("kind", "folder") if isinstance(plain, dict) else "folder"
+    return KINDS.get(kind) if isinstance(kind, str) else None

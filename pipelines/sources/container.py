@@ -1,0 +1,68 @@
+"""What sources have in common whose samples lie in a few files: archives, tables, records, arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from nhwc.pipelines.sources.protocol import STAMP, Listing
+from nhwc.validators.errors import DataError
+from nhwc.validators.splits import SPLIT_NAMES
+from nhwc.validators.verdict import Verdict
+from nhwc.validators.violation import Code, Violation
+
+
+class OpenedAnew:
+    """A dataclass that is pickled by its fields alone: what it has opened or read, another process opens for itself."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
+
+def damaged(file: Path | str, aspect: str, *, expected: str, found: str, hint: str = "") -> DataError:
+    """That a file of the source is not what it has to be, to be raised: none of its samples can be trusted."""
+    violation = Violation(
+        code=Code.DAMAGED_SOURCE, stage="discover", aspect=aspect, expected=expected, found=f"{found} in {file}",
+        hint=hint,
+    )  # fmt: skip
+    return DataError(Verdict(violations=(violation,)))
+
+
+def listing_of(files: Iterable[Path]) -> Listing:
+    """What the system says of these files. There are no stamps: which sample is in which of their bytes it cannot say.
+
+    Raises OSError where one cannot be looked at.
+    """
+    digest, changed_ns = hashlib.sha256(), 0
+    for file in files:
+        status = file.stat()
+        changed_ns = max(changed_ns, status.st_mtime_ns, status.st_ctime_ns)
+        said = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        digest.update(os.fsencode(file) + f" {said}\n".encode())
+    return Listing(digest=digest.hexdigest(), changed_ns=changed_ns, stamps=pl.DataFrame(schema=dict(STAMP)))
+
+
+def files_at(place: Path, *suffixes: str) -> list[Path]:
+    """The file itself, or those of a folder, at any depth, that end in one of the suffixes; sorted, nothing hidden."""
+    if not place.is_dir():
+        return [place]
+    found = (file for file in place.rglob("*") if file.name.lower().endswith(suffixes) and file.is_file())
+    return sorted(file for file in found if not any(part.startswith(".") for part in file.relative_to(place).parts))
+
+
+def split_named(name: str) -> str | None:
+    """The split that a path names by one of its words, as `train-00000-of-00002.parquet`; None where it names none."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
+
+
+def numbered(labels: Iterable[int]) -> tuple[str, ...]:
+    """The numbers that stand for classes, as text, in the order of numbers and not of letters."""
+    return tuple(map(str, sorted(set(labels))))
