@@ -10,9 +10,14 @@ from pydantic import Field
 from nhwc.flows.recipe_part import Part, PathText
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.remote import is_url
+from nhwc.pipelines.sources.arrays import Arrays
+from nhwc.pipelines.sources.cifar import Cifar
+from nhwc.pipelines.sources.hdf5 import Hdf5
 from nhwc.pipelines.sources.idx import Idx
+from nhwc.pipelines.sources.parquet import Parquet
 from nhwc.pipelines.sources.protocol import Source
 from nhwc.pipelines.sources.remote_folder import source_at
+from nhwc.pipelines.sources.stacked import Layout
 
 
 class _Kind(Part):
@@ -21,10 +26,13 @@ class _Kind(Part):
     own_labels: ClassVar[bool] = True
     """The source says the label of each sample, and the split where it knows one; else folders or a file do."""
 
+    kind: str
+    path: PathText
+
     @property
     def place(self) -> str:
         """The path, relative to the recipe, or the URL that the source is read from."""
-        raise NotImplementedError
+        return self.path
 
     def wrong_place(self, base: Path) -> str | None:
         """What is wrong with the place, as `key: found ..., expected ...`."""
@@ -49,12 +57,6 @@ class FolderRecipe(_Kind):
 
     own_labels: ClassVar[bool] = False
     kind: Literal["folder"] = "folder"
-    path: PathText
-
-    @property
-    def place(self) -> str:
-        """As above."""
-        return self.path
 
     def wrong_place(self, base: Path) -> str | None:
         """As above; a URL's own form is looked at where all URLs are."""
@@ -75,13 +77,7 @@ class IdxRecipe(_Kind):
     """
 
     kind: Literal["idx"]
-    path: PathText
     labels: PathText | None = None
-
-    @property
-    def place(self) -> str:
-        """As above."""
-        return self.path
 
     def wrong_place(self, base: Path) -> str | None:
         """As above."""
@@ -94,7 +90,99 @@ class IdxRecipe(_Kind):
         return Idx(path=base / self.path, labels=None if self.labels is None else base / self.labels)
 
 
-SourceRecipe = Annotated[FolderRecipe | IdxRecipe, Field(discriminator="kind")]
+class ArraysRecipe(_Kind):
+    """NumPy's .npz, or a .npy of images.
+
+    `images` and `labels` name arrays of the .npz; without them all are taken that are named like x_train and y_train,
+    or images and labels. Beside a .npy, `labels` is the .npy of labels.
+    """
+
+    kind: Literal["arrays"]
+    images: str | None = None
+    labels: PathText | None = None
+    layout: Layout = "channels_last"
+
+    @property
+    def _is_archive(self) -> bool:
+        return self.path.lower().endswith(".npz")
+
+    def wrong_place(self, base: Path) -> str | None:
+        """As above."""
+        if self._is_archive or is_url(self.path):
+            return super().wrong_place(base)
+        if not (base / self.path).is_file():
+            return f"source.path: found {self.path!r}, which is no file, expected a .npz or a .npy"
+        if self.images is not None:
+            return f"source.images: found {self.images!r}, which only a .npz has: leave it out"
+        if self.labels is not None and not (base / self.labels).is_file():
+            return f"source.labels: found {self.labels!r}, which is no file, expected a .npy of labels"
+        return None
+
+    def source(self, base: Path, image: ImageRecipe) -> Source:
+        """As above."""
+        labels = self.labels if self.labels is None or self._is_archive else base / self.labels
+        return Arrays(path=base / self.path, images=self.images, labels=labels, layout=self.layout)
+
+
+class Hdf5Recipe(_Kind):
+    """An HDF5 file.
+
+    `images` and `labels` name datasets in it, as train/images; without them all are taken that are named like images
+    and labels. Images are of one size, or encoded files.
+    """
+
+    kind: Literal["hdf5"]
+    images: str | None = None
+    labels: str | None = None
+    layout: Layout = "channels_last"
+
+    def wrong_place(self, base: Path) -> str | None:
+        """As above."""
+        if not is_url(self.path) and not (base / self.path).is_file():
+            return f"source.path: found {self.path!r}, which is no file, expected an HDF5 file"
+        return super().wrong_place(base)
+
+    def source(self, base: Path, image: ImageRecipe) -> Source:
+        """As above."""
+        return Hdf5(path=base / self.path, images=self.images, labels=self.labels, layout=self.layout)
+
+
+class CifarRecipe(_Kind):
+    """A folder of CIFAR's binary batches; `labels` says which of CIFAR-100's two."""
+
+    kind: Literal["cifar"]
+    labels: Literal["fine", "coarse"] = "fine"
+
+    def wrong_place(self, base: Path) -> str | None:
+        """As above."""
+        if not is_url(self.path) and not (base / self.path).is_dir():
+            return f"source.path: found {self.path!r}, which is no folder, expected CIFAR's, with its .bin files"
+        return super().wrong_place(base)
+
+    def source(self, base: Path, image: ImageRecipe) -> Source:
+        """As above."""
+        return Cifar(path=base / self.path, labels=self.labels)
+
+
+class ParquetRecipe(_Kind):
+    """Parquet or Arrow files as Hugging Face's datasets writes them: one, or a folder of them.
+
+    `image` and `label` name columns; without them they are image or img, and label or labels.
+    """
+
+    kind: Literal["parquet"]
+    image: str | None = None
+    label: str | None = None
+    layout: Layout = "channels_last"
+
+    def source(self, base: Path, image: ImageRecipe) -> Source:
+        """As above."""
+        return Parquet(path=base / self.path, image=self.image, label=self.label, layout=self.layout)
+
+
+SourceRecipe = Annotated[
+    FolderRecipe | IdxRecipe | ArraysRecipe | Hdf5Recipe | CifarRecipe | ParquetRecipe, Field(discriminator="kind")
+]
 
 KINDS: dict[str, type[_Kind]] = {
     get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in get_args(get_args(SourceRecipe)[0])

@@ -95,7 +95,11 @@ def _array(stream: Any, file: Path, ranks: tuple[int, ...], *, most: int) -> np.
     if not known or magic[3] not in ranks:
         expected = f"an IDX file of rank {' or '.join(map(str, ranks))}"
         raise damaged(file, "magic", expected=expected, found=f"bytes {magic.hex(' ')}")
-    sizes = struct.unpack(f">{magic[3]}I", stream.read(4 * magic[3]).ljust(4 * magic[3], b"\0"))
+    told = stream.read(4 * magic[3])
+    if len(told) < 4 * magic[3]:
+        expected = f"{magic[3]} sizes of 4 bytes"
+        raise damaged(file, "header", expected=expected, found=f"{len(told)} bytes", hint="fetch it again")
+    sizes = struct.unpack(f">{magic[3]}I", told)
     dtype = np.dtype(_DTYPES[magic[2]])
     size = dtype.itemsize * int(np.prod(sizes, dtype=object))
     content = stream.read(size + 1) if size <= most else b""

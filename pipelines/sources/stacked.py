@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +15,9 @@ from typing import Any, BinaryIO, ClassVar, Literal
 import numpy as np
 
 from nhwc.pipelines.npy import npy_bytes
-from nhwc.pipelines.sources.container import OpenedAnew, damaged, listing_of, numbered
+from nhwc.pipelines.sources.container import OpenedAnew, damaged, listing_of, numbered, split_named
 from nhwc.pipelines.sources.protocol import Discovery, Entry, Listing, by_name
+from nhwc.validators.errors import RecipeError
 
 Layout = Literal["channels_last", "channels_first"]
 
@@ -25,7 +28,8 @@ class Stack:
 
     Args:
         name: of the stack, unique in its source.
-        images: [samples, rows, cols], [samples, rows, cols, channels], or channels first; read image by image.
+        images: [samples, rows, cols], [samples, rows, cols, channels], or channels first, or [samples] of encoded
+            files; read image by image.
         labels: a whole number or a text for each; None where there are none.
         split: of all of them; None where nothing says which.
         file: that they are read from.
@@ -82,9 +86,14 @@ class StackedSource(OpenedAnew, ABC):
         return Discovery(entries=entries, classes=classes, numbered=is_numbered)
 
     def open(self, entry: Entry) -> BinaryIO:
-        """The image as a .npy file's bytes, (rows, cols) or (rows, cols, channels)."""
+        """The image as a .npy file's bytes, (rows, cols) or (rows, cols, channels); an encoded file's as they are."""
         stack, number = entry.at
-        image = np.asarray(self._read.stacks[int(stack)].images[int(number)])
+        try:
+            image = np.asarray(self._read.stacks[int(stack)].images[int(number)])
+        except RuntimeError as error:  # libhdf5's, of a damaged chunk
+            raise OSError(errno.EIO, str(error)) from error
+        if image.ndim == 1:
+            return io.BytesIO(image.tobytes())
         return io.BytesIO(npy_bytes(np.moveaxis(image, 0, -1) if self._is_first(image) else image))
 
     def _is_first(self, image: np.ndarray[Any, Any]) -> bool:
@@ -108,3 +117,63 @@ def _entries(stack: Stack, classes: Sequence[str], place: int) -> Iterator[Entry
         is_named = not isinstance(label, str) and 0 <= int(label) < len(classes)
         text = classes[int(label)] if is_named else str(label)
         yield Entry(name=f"{stack.name}/{number:08}", label=text or None, split=stack.split, at=(place, number))
+
+
+def stacks_of(arrays: Mapping[str, Any], file: Path, *, images: str | None, labels: str | None) -> Stacks:
+    """The stacks that named arrays are: images, their labels and split told by name, and class names if there are any.
+
+    Args:
+        arrays: by name, each with shape and dtype, read when it is sliced.
+        file: that has them.
+        images: the name of the only array of images; None: all that are named like x_train, images, test_images.
+        labels: the name of its labels; None: as the images' name has it, as y_train, labels, test_labels.
+
+    Raises RecipeError where there is none by that name, DataError where labels are not one a sample.
+    """
+    found = [images] if images is not None else [name for name in arrays if _has_word(name, _IMAGE_WORDS)]
+    missing = [f"no array {name!r}" for name in (*found, labels) if name is not None and name not in arrays]
+    if not found or missing:
+        seen = ", ".join(sorted(arrays)) or "nothing"
+        told = " and ".join(missing) or "no array named like images or x_train"
+        raise RecipeError("source", (f"found {told} among {seen} in {file}: set source.images and source.labels",))
+    stacks = []
+    for name in found:
+        if len(arrays[name].shape) < 3 and arrays[name].dtype.kind != "O":  # of variable length: encoded files
+            expected = "images, [samples, rows, cols] or with channels"
+            raise damaged(file, "rank", expected=expected, found=f"{name} of shape {tuple(arrays[name].shape)}")
+        own = labels or next((one for one in arrays if one in _label_names(name)), None)
+        told_labels = None if own is None else _labels(arrays[own], own, file)
+        split = split_named(name) or "train"
+        stacks.append(Stack(name=name, images=arrays[name], labels=told_labels, split=split, file=file))
+    classes = next((arrays[name] for name in ("classes", "class_names", "label_names") if name in arrays), None)
+    return Stacks(stacks=tuple(stacks), classes=() if classes is None else tuple(map(_text, np.asarray(classes[:]))))
+
+
+_IMAGE_WORDS = {"x": "y", "images": "labels", "image": "label"}
+"""Words of names of images, and those of their labels'."""
+
+
+def _has_word(name: str, words: Container[str]) -> bool:
+    return any(word in words for word in re.split(r"[^a-z]+", name.lower()))
+
+
+def _label_names(name: str) -> set[str]:
+    """The names that the labels of images of this name may have."""
+    return {
+        re.sub(rf"(?<![A-Za-z]){word}(?![A-Za-z])", theirs, name, flags=re.IGNORECASE)
+        for word, theirs in _IMAGE_WORDS.items()
+    } - {name}
+
+
+def _labels(array: Any, name: str, file: Path) -> list[int] | list[str]:
+    """The labels as whole numbers or texts, one a sample; a second axis of 1, as Keras' CIFAR has it, is dropped."""
+    labels = np.asarray(array[:])
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels.ndim != 1 or labels.dtype.kind not in "iubSUO":
+        expected = "one whole number or text a sample"
+        raise damaged(file, "labels", expected=expected, found=f"{name}: {labels.dtype} of shape {labels.shape}")
+    return [_text(label) for label in labels] if labels.dtype.kind in "SUO" else labels.tolist()
+
+
+def _text(label: Any) -> str:
+    return label.decode("utf-8", "backslashreplace") if isinstance(label, bytes) else str(label)

@@ -1,0 +1,123 @@
+"""NumPy's .npz and .npy files: stacks of images of one size, and labels beside them. Pickles are never read."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from nhwc.pipelines.sources.container import damaged
+from nhwc.pipelines.sources.stacked import Layout, StackedSource, Stacks, stacks_of
+
+_MOST_RATIO = 1032
+_LOCAL_HEADER_BYTES = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrays(StackedSource):
+    """The arrays of one .npz, or one .npy of images with another of labels.
+
+    Args:
+        path: of the .npz or .npy.
+        images: of a .npz, the array of images; None: all whose name says so, as x_train and train_images do.
+        labels: of a .npz, the array of labels; of a .npy, the file of labels. None: as the images' name has it.
+        layout: of each image.
+    """
+
+    path: Path
+    images: str | None = None
+    labels: str | Path | None = None
+    layout: Layout = "channels_last"
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The file, and a .npy's labels."""
+        return [self.path, self.labels] if isinstance(self.labels, Path) else [self.path]
+
+    def read(self) -> Stacks:
+        """The stacks. Uncompressed arrays are mapped, compressed ones are read whole."""
+        with self.path.open("rb") as file:
+            is_archive = file.read(2) == b"PK"
+        if is_archive:
+            named = None if self.labels is None else str(self.labels)
+            return stacks_of(_archive(self.path), self.path, images=self.images, labels=named)
+        arrays = {"images": _mapped(self.path)}
+        if isinstance(self.labels, Path):
+            arrays["labels"] = _mapped(self.labels)
+        return stacks_of(arrays, self.path, images="images", labels=None)
+
+
+def _archive(path: Path) -> Mapping[str, Any]:
+    """Each array of a .npz, by its name."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [one for one in archive.infolist() if one.filename.endswith(".npy")]
+            return {one.filename.removesuffix(".npy"): _member(path, archive, one) for one in members}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise damaged(path, "bytes", expected="a whole .npz", found=str(error), hint="save it again") from error
+
+
+def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray[Any, Any]:
+    if member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1:
+        with path.open("rb") as file:
+            file.seek(member.header_offset)
+            header = file.read(_LOCAL_HEADER_BYTES)
+            # ZIP's APPNOTE, 4.3.7: the lengths of name and extra field, which the directory may give otherwise
+            skipped = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+            return _mapped(path, member.header_offset + _LOCAL_HEADER_BYTES + skipped, member.file_size)
+    with archive.open(member) as packed:
+        shape, in_fortran_order, dtype = _header(packed, path)
+        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        if size > _MOST_RATIO * max(1, member.compress_size):
+            found = f"{size:,} packed in {member.compress_size:,}"
+            raise damaged(path, "bytes", expected="no more than deflate can pack", found=found)
+        content = packed.read(size)
+        packed.read(1)  # which sees the checksum
+    return _shaped(path, content, shape, in_fortran_order, dtype)
+
+
+def _mapped(path: Path, begins: int = 0, size: int | None = None) -> np.ndarray[Any, Any]:
+    """The array of a .npy that begins there, its pages read when they are touched."""
+    with path.open("rb") as file:
+        file.seek(begins)
+        shape, in_fortran_order, dtype = _header(file, path)
+        values = file.tell()
+    most = (path.stat().st_size if size is None else begins + size) - values
+    if not int(np.prod(shape, dtype=object)):
+        return np.empty(shape, dtype)
+    if (expected := int(np.prod(shape, dtype=object)) * dtype.itemsize) > most:
+        raise damaged(
+            path, "bytes", expected=f"{expected:,} for shape {shape}", found=f"{most:,}", hint="save it again"
+        )
+    order: Any = "F" if in_fortran_order else "C"
+    return np.memmap(path, dtype, "r", values, shape, order)
+
+
+def _header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and dtype. Raises DataError where there is no such header, or the array is one of objects."""
+    try:
+        version = npy_format.read_magic(file)
+        read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+        shape, in_fortran_order, dtype = read(file)
+    except (ValueError, EOFError) as error:
+        found = str(error).split("\n")[0][:200]
+        raise damaged(path, "header", expected="a .npy header", found=found, hint="save it again") from error
+    if dtype.hasobject:
+        expected = "an array of numbers or text, since only pickle reads objects"
+        raise damaged(path, "dtype", expected=expected, found=str(dtype), hint="save it with allow_pickle=False")
+    return shape, in_fortran_order, dtype
+
+
+def _shaped(
+    path: Path, content: bytes, shape: tuple[int, ...], in_fortran_order: bool, dtype: np.dtype[Any]
+) -> np.ndarray[Any, Any]:
+    try:
+        return np.frombuffer(content, dtype).reshape(shape, order="F" if in_fortran_order else "C")
+    except ValueError as error:
+        raise damaged(path, "bytes", expected=f"values for shape {shape}", found=str(error)) from error

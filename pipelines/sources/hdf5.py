@@ -1,0 +1,72 @@
+"""HDF5 files: stacks of images of one size, or of encoded files, and labels beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nhwc.pipelines.sources.container import damaged
+from nhwc.pipelines.sources.stacked import Layout, StackedSource, Stacks, stacks_of
+
+_MOST_RATIO = 1032
+"""What deflate packs at most: a dataset that promises more than it stores would be made of nothing."""
+
+_DEEPEST = 16
+"""Groups within groups: a link may lead back to a group above."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hdf5(StackedSource):
+    """The datasets of one file. Nothing is followed out of it: no external link, external or virtual storage.
+
+    Args:
+        path: of the file.
+        images: the dataset of images, as train/images; None: all whose name says so. Images of one size, or encoded
+            files (variable-length uint8).
+        labels: that of labels; None: as the images' name has it.
+        layout: of each image.
+    """
+
+    path: Path
+    images: str | None = None
+    labels: str | None = None
+    layout: Layout = "channels_last"
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The file."""
+        return [self.path]
+
+    def read(self) -> Stacks:
+        """The stacks, each image read when it is asked for."""
+        import h5py  # noqa: PLC0415  only such a source needs it
+
+        try:
+            arrays = dict(_datasets(h5py.File(self.path, "r"), self.path))
+            return stacks_of(arrays, self.path, images=self.images, labels=self.labels)
+        except (OSError, RuntimeError, KeyError) as error:  # what libhdf5 says of damaged bytes
+            found = str(error)[:200]
+            raise damaged(
+                self.path, "bytes", expected="a whole HDF5 file", found=found, hint="fetch it again"
+            ) from error
+
+
+def _datasets(group: Any, path: Path, above: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """(name, dataset) of all that lies in the file itself. Raises DataError where one promises more than it stores."""
+    import h5py  # noqa: PLC0415
+
+    for name in group if depth < _DEEPEST else ():
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            continue
+        item, full = group[name], f"{above}{name}"
+        if isinstance(item, h5py.Group):
+            yield from _datasets(item, path, f"{full}/", depth + 1)
+        elif isinstance(item, h5py.Dataset) and not item.is_virtual and not item.external:
+            size, stored = math.prod(item.shape or ()) * item.dtype.itemsize, item.id.get_storage_size()
+            if size > _MOST_RATIO * stored:
+                expected = f"no more than its {stored:,} stored bytes can hold"
+                raise damaged(path, "bytes", expected=expected, found=f"{size:,} promised by {full}")
+            yield full, item

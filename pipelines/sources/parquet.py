@@ -1,0 +1,244 @@
+"""Parquet and Arrow files as Hugging Face's datasets writes them: a column of images and one of labels."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from nhwc.pipelines.npy import npy_bytes
+from nhwc.pipelines.sources.container import OpenedAnew, damaged, files_at, listing_of, numbered, split_named
+from nhwc.pipelines.sources.protocol import Discovery, Entry, Listing, by_name
+from nhwc.pipelines.sources.stacked import Layout
+from nhwc.validators.errors import RecipeError
+
+SUFFIXES = (".parquet", ".arrow", ".feather")
+_BLOCKS = 4
+"""Blocks that are held: threads and their next files are seldom in more."""
+
+_MOST_ROWS_A_BYTE = 8
+"""Run lengths can promise any number of rows in a few bytes; images, one for each, they cannot."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parquet(OpenedAnew):
+    """Tables of images: a file, or a folder of them, split by their names.
+
+    Args:
+        path: of the file or the folder.
+        image: the column of images: encoded files (struct of bytes and path, or binary), or arrays (lists, tensors).
+            None: `image`, `img`, or the only column of the first kind.
+        label: the column of labels, whole numbers or text; None: `label` or `labels`, or no labels.
+        layout: of arrays.
+    """
+
+    path: Path
+    image: str | None = None
+    label: str | None = None
+    layout: Layout = "channels_last"
+    readers: ClassVar[int] = 1
+
+    def discover(self, known: Container[str] = ()) -> Discovery:
+        """Every row, with the label that its column gives and the split that its file's name gives."""
+        entries, names, is_numbered = list[Entry](), tuple[str, ...](), False
+        for place, table in enumerate(self._tables):
+            _image_column(table, self.image)
+            column = _label_column(table, self.label)
+            names = names or _class_names(table.schema, column)
+            labels = [None] * table.rows if column is None else table.column(column)
+            is_numbered = is_numbered or (column is not None and pa.types.is_integer(table.schema.field(column).type))
+            entries += self._entries(place, table, labels, names)
+        if not is_numbered or names:
+            return Discovery(entries=by_name(entries), classes=names)
+        found = numbered(int(one.label) for one in entries if one.label is not None)
+        return Discovery(entries=by_name(entries), classes=found, numbered=True)
+
+    def _entries(self, place: int, table: _Table, labels: Sequence[Any], names: Sequence[str]) -> Iterator[Entry]:
+        name = self._name(table.file)
+        split = split_named(name) or "train"
+        for row, label in enumerate(labels):
+            is_named = isinstance(label, int) and 0 <= label < len(names)
+            text = None if label is None else names[label] if is_named else str(label)
+            yield Entry(name=f"{name}/{row:08}", label=text, split=split, at=(place, row))
+
+    def _name(self, file: Path) -> str:
+        return (file.relative_to(self.path) if self.path.is_dir() else Path(file.name)).with_suffix("").as_posix()
+
+    def open(self, entry: Entry) -> BinaryIO:
+        """One cell of the column of images: the file's bytes, or a .npy's. Raises OSError where it cannot be read."""
+        place, row = map(int, entry.at)
+        return io.BytesIO(self._bytes(self._tables[place].cell(_image_column(self._tables[place], self.image), row)))
+
+    def _bytes(self, cell: pa.Scalar) -> bytes:
+        if isinstance(cell, pa.ExtensionScalar | pa.ListScalar | pa.LargeListScalar | pa.FixedSizeListScalar):
+            image = _array(cell)
+            is_first = self.layout == "channels_first" and image.ndim == 3
+            return npy_bytes(np.moveaxis(image, 0, -1) if is_first else image)
+        value = cell.as_py()
+        content = value.get("bytes") if isinstance(value, dict) else value
+        if not isinstance(content, bytes):
+            raise OSError(errno.ENODATA, "no bytes in its row: a path alone is not followed")
+        return content
+
+    def listing(self) -> Listing:
+        """Name, inode, size and times of its files."""
+        return listing_of(self._files)
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        files = files_at(self.path, *SUFFIXES)
+        if not files:
+            raise RecipeError("source.path", (f"found no file in {self.path} that ends in {', '.join(SUFFIXES)}",))
+        return files
+
+    @cached_property
+    def _tables(self) -> list[_Table]:
+        return [_Table(file=file) for file in self._files]
+
+
+@dataclass(kw_only=True)
+class _Table:
+    """One file, read block by block: a row group of Parquet, a record batch of Arrow. Safe from several threads."""
+
+    file: Path
+    _blocks: OrderedDict[tuple[str, int], pa.ChunkedArray] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @cached_property
+    def _reader(self) -> pq.ParquetFile | pa.Table:
+        """Of Arrow, a table of the mapped file. Raises DataError where it is damaged."""
+        try:
+            with self.file.open("rb") as file:
+                is_parquet = file.read(4) == b"PAR1"
+            if is_parquet:
+                return pq.ParquetFile(self.file, read_dictionary=_texts(pq.read_schema(self.file)))
+            source = pa.memory_map(str(self.file))
+            try:
+                table = pa.ipc.open_file(source).read_all()
+            except pa.ArrowInvalid:
+                source.seek(0)
+                table = pa.ipc.open_stream(source).read_all()
+            table.validate(full=True)  # an offset that leads out of the file would kill the process
+            return table
+        except (pa.ArrowException, OSError) as error:
+            found = str(error).split("\n")[0][:200]
+            raise damaged(
+                self.file, "bytes", expected="whole Parquet or Arrow", found=found, hint="fetch it again"
+            ) from error
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Arrow's."""
+        return self._reader.schema_arrow if isinstance(self._reader, pq.ParquetFile) else self._reader.schema
+
+    @cached_property
+    def _begins(self) -> np.ndarray[Any, Any]:
+        """int64[blocks + 1]: the first row of each block, and the number of rows."""
+        if not isinstance(self._reader, pq.ParquetFile):
+            return np.array([0, self._reader.num_rows])
+        groups = self._reader.metadata
+        return np.cumsum([0, *(groups.row_group(number).num_rows for number in range(groups.num_row_groups))])
+
+    @property
+    def rows(self) -> int:
+        """How many there are. Raises DataError where there are more than the file can hold."""
+        rows, most = int(self._begins[-1]), _MOST_ROWS_A_BYTE * self.file.stat().st_size
+        if rows > most:
+            raise damaged(self.file, "rows", expected=f"at most {most:,} rows for its bytes", found=f"{rows:,}")
+        return rows
+
+    def column(self, name: str) -> list[Any]:
+        """All values of a small column."""
+        if not self.rows:
+            return []
+        values = [self._block(name, block) for block in range(len(self._begins) - 1)]
+        return [value for chunk in values for value in chunk.to_pylist()]
+
+    def cell(self, column: str, row: int) -> pa.Scalar:
+        """One value. Raises OSError where its block is damaged."""
+        block = int(np.searchsorted(self._begins, row, "right")) - 1
+        return self._block(column, block)[row - int(self._begins[block])]
+
+    def _block(self, column: str, block: int) -> pa.ChunkedArray:
+        if not isinstance(self._reader, pq.ParquetFile):
+            return self._reader.column(column)
+        with self._lock:
+            if (column, block) not in self._blocks:
+                try:
+                    read = self._reader.read_row_group(block, columns=[column], use_threads=False)
+                except pa.ArrowException as error:
+                    raise OSError(errno.EIO, str(error).split("\n")[0][:200]) from error
+                self._blocks[column, block] = read.column(column)
+                if len(self._blocks) > _BLOCKS:
+                    self._blocks.popitem(last=False)
+            return self._blocks[column, block]
+
+
+def _texts(schema: pa.Schema) -> list[str]:
+    """The columns of bytes, which are read as they are packed: an image that stands in a thousand rows stands once."""
+    found = [one.name for one in schema if pa.types.is_binary(one.type)]
+    return found + [f"{one.name}.bytes" for one in schema if _is_struct_of_bytes(one.type)]
+
+
+def _image_column(table: _Table, named: str | None) -> str:
+    """The column of images. Raises RecipeError where it is not clear which."""
+    names = table.schema.names
+    encoded = [one.name for one in table.schema if _is_struct_of_bytes(one.type)]
+    choices = [named] if named else [name for name in ("image", "img") if name in names] or encoded
+    if len(choices) == 1 and choices[0] in names:
+        return choices[0]
+    found = f"found columns {', '.join(names)} in {table.file}"
+    raise RecipeError("source.image", (f"{found}, expected {named or 'one of images'}: set source.image",))
+
+
+def _label_column(table: _Table, named: str | None) -> str | None:
+    names = table.schema.names
+    if named is not None and named not in names:
+        raise RecipeError("source.label", (f"found columns {', '.join(names)} in {table.file}, expected {named}",))
+    return named or next((name for name in ("label", "labels") if name in names), None)
+
+
+def _is_struct_of_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) and any(one.name == "bytes" for one in kind)
+
+
+def _class_names(schema: pa.Schema, column: str | None) -> tuple[str, ...]:
+    """The names of a ClassLabel, which datasets writes into the schema's metadata; empty where there are none."""
+    try:
+        said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        return tuple(map(str, said["info"]["features"][column]["names"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ()
+
+
+def _array(cell: pa.Scalar) -> np.ndarray[Any, Any]:
+    """An image of numbers: a tensor, or lists within lists. Raises OSError where it is missing, or lists differ."""
+    if not cell.is_valid:
+        raise OSError(errno.ENODATA, "no image in its row")
+    if isinstance(cell.type, pa.FixedShapeTensorType):
+        image: np.ndarray[Any, Any] = cell.to_numpy()
+        return image
+    values = (cell.value if isinstance(cell, pa.ExtensionScalar) else cell).values
+    shape = [len(values)]
+    while (
+        pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type)
+    ):
+        lengths = pc.list_value_length(values).unique()
+        if len(lengths) != 1 or not lengths[0].is_valid:
+            raise OSError(errno.EINVAL, "lists of different lengths, which make no image")
+        shape.append(lengths[0].as_py())
+        values = values.flatten()
+    pixels: np.ndarray[Any, Any] = values.to_numpy(zero_copy_only=False)
+    return pixels.reshape(shape)
