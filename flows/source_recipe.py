@@ -12,12 +12,14 @@ from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.remote import is_url
 from nhwc.pipelines.sources.arrays import Arrays
 from nhwc.pipelines.sources.cifar import Cifar
+from nhwc.pipelines.sources.coco import Coco
 from nhwc.pipelines.sources.hdf5 import Hdf5
 from nhwc.pipelines.sources.idx import Idx
 from nhwc.pipelines.sources.parquet import Parquet
 from nhwc.pipelines.sources.protocol import Source
 from nhwc.pipelines.sources.remote_folder import source_at
 from nhwc.pipelines.sources.stacked import Layout
+from nhwc.pipelines.sources.voc import Voc
 
 
 class _Kind(Part):
@@ -180,8 +182,44 @@ class ParquetRecipe(_Kind):
         return Parquet(path=base / self.path, image=self.image, label=self.label, layout=self.layout)
 
 
+class CocoRecipe(_Kind):
+    """COCO's annotations as crops: `path` is instances_*.json, `images` the folder of its pictures."""
+
+    kind: Literal["coco"]
+    images: PathText
+
+    def wrong_place(self, base: Path) -> str | None:
+        """As above."""
+        if not is_url(self.path) and not (base / self.path).is_file():
+            return f"source.path: found {self.path!r}, which is no file, expected COCO's annotations, a .json"
+        if is_url(self.images) or not (base / self.images).is_dir():
+            return f"source.images: found {self.images!r}, which is no folder, expected that of the pictures"
+        return super().wrong_place(base)
+
+    def source(self, base: Path, image: ImageRecipe) -> Source:
+        """As above."""
+        return Coco(path=base / self.path, images=base / self.images)
+
+
+class VocRecipe(_Kind):
+    """Pascal VOC's annotations as crops: `path` is the folder that has JPEGImages and Annotations."""
+
+    kind: Literal["voc"]
+
+    def wrong_place(self, base: Path) -> str | None:
+        """As above."""
+        if not is_url(self.path) and not (base / self.path / "JPEGImages").is_dir():
+            return f"source.path: found {self.path!r}, which has no JPEGImages/, expected Pascal VOC's folder"
+        return super().wrong_place(base)
+
+    def source(self, base: Path, image: ImageRecipe) -> Source:
+        """As above."""
+        return Voc(path=base / self.path)
+
+
 SourceRecipe = Annotated[
-    FolderRecipe | IdxRecipe | ArraysRecipe | Hdf5Recipe | CifarRecipe | ParquetRecipe, Field(discriminator="kind")
+    FolderRecipe | IdxRecipe | ArraysRecipe | Hdf5Recipe | CifarRecipe | ParquetRecipe | CocoRecipe | VocRecipe,
+    Field(discriminator="kind"),
 ]
 
 KINDS: dict[str, type[_Kind]] = {
