@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,14 +11,15 @@ from typing import Literal
 import yaml
 
 from nhwc.flows.frozen_contract import FrozenContract
-from nhwc.flows.inspect import probe_folder
+from nhwc.flows.inspect import probe_source
 from nhwc.flows.places import writes_into
 from nhwc.flows.printable import printable
+from nhwc.flows.source_kind import source_kind
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.probe import HeaderFacts
 from nhwc.pipelines.remote import is_url
-from nhwc.pipelines.sources.folder import Folder
 from nhwc.pipelines.sources.labels import Labelling, class_names, label_entries
+from nhwc.pipelines.sources.protocol import Discovery
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.splits import SPLIT_NAMES
 
@@ -34,55 +36,126 @@ class Proposal:
 
 
 def propose_recipe(source: str | Path, *, recipe: Path, contract: Path) -> Proposal:
-    """A recipe for a folder of images, with what was found as comments, and the contract inferred from it.
+    """A recipe for a source, with what was found as comments, and the contract inferred from it.
 
     Args:
-        source: the folder.
+        source: a folder of images, or any other kind of source: what it is, its content tells.
         recipe: where the text will be written; paths in it are relative to there.
         contract: where the contract will be written, beside the recipe.
 
-    Raises RecipeError where the source is no folder, has no image, or has a path that a recipe cannot name.
+    Raises RecipeError where there is no source, or no image in it, or it has a path that a recipe cannot name;
+    DataError where it is damaged.
     """
     if is_url(source):
-        raise RecipeError(str(source), ("found a URL, expected a folder on this machine: write the recipe yourself",))
+        raise RecipeError(str(source), ("found a URL, expected a path on this machine: write the recipe yourself",))
     source = Path(source)
-    if not source.is_dir():
-        raise RecipeError(str(source), ("found no folder there, expected a folder of images",))
-    facts, codes = probe_folder(source)
-    if not facts:
-        raise RecipeError(str(source), (f"found no image among {codes.total()} entries, expected a folder of images",))
-    rows, cols, why_size = _size(facts)
-    channels, why_channels = _channels(facts)
-    name, in_splits = _dataset_name(source), _in_split_folders(source)
-    classes = _classes(source, in_splits)
+    if not source.exists():
+        raise RecipeError(str(source), ("found nothing there, expected a folder of images, or a file of them",))
+    found = _look(source)
+    if not found.facts:
+        number = found.codes.total()
+        raise RecipeError(str(source), (f"found no image among {number} entries, expected {_EXPECTED}",))
+    rows, cols, why_size = _size(found.facts)
+    channels, why_channels = _channels(found.facts)
+    name = _dataset_name(source)
     checks: dict[str, object] = {"bad_fraction": 0.02, "bad_fraction_per_class": 0.1}
-    if classes:
+    if found.classes:
         checks["contract"] = contract.name
-    deep = any(one.bit_depth == 16 for one in facts)
     parts = [
-        f"# {len(facts):,} images found, {codes.total():,} other entries" + _listed(codes),
+        f"# {len(found.facts):,} images found, {found.codes.total():,} other entries" + _listed(found.codes),
         yaml.safe_dump({"dataset": name}).rstrip(),
-        _yaml({"source": {"kind": "folder", "path": _relative(source, recipe.parent)}}),
+        _yaml({"source": {"kind": found.kind, "path": _relative(source, recipe.parent)}}),
         "image:",
         f"  rows: {rows}  # {why_size}",
         f"  cols: {cols}",
         f"  channels: {channels}  # {why_channels}",
+        *_depths(found.facts),
+        *_labels(found),
+        *_splits(found),
         *(
-            ["  bit_depth: scale  # 16-bit images were found: scale to 8 bits, keep (with dtype: uint16) or refuse"]
-            if deep
+            ["# what was found is frozen there: images and classes of later versions must keep it"]
+            if found.classes
             else []
         ),
-        *([] if classes else _WRITE_LABELS),
-        "splits: {from: folder}  # the first folders are named like splits"
-        if in_splits
-        else "splits: {train: 0.8, validation: 0.1, test: 0.1, seed: 7}",
-        *(["# what was found is frozen there: images and classes of later versions must keep it"] if classes else []),
         _yaml({"checks": checks}),
         _yaml({"publish": {"to": _place(source, recipe.parent, name)}}),
     ]
     image = ImageRecipe(rows=rows, cols=cols, channels=channels).contract
-    frozen = FrozenContract(image=image, classes=classes).to_yaml() if classes else None
+    frozen = FrozenContract(image=image, classes=found.classes).to_yaml() if found.classes else None
     return Proposal(recipe="\n".join(parts) + "\n", contract=frozen)
+
+
+_EXPECTED = "a folder of images, or a file of them"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """What a source has.
+
+    Args:
+        kind: of source.
+        facts: the header of every image.
+        codes: how many entries have each code that keeps them out.
+        classes: the class names, if it has any.
+        own_labels: labels are the source's, not its folders'.
+        numbered: they are numbers.
+        in_splits: its first folders are named like splits.
+        splits: of those that it gives itself, how many images each has.
+    """
+
+    kind: str
+    facts: list[HeaderFacts]
+    codes: Counter[str]
+    classes: tuple[str, ...]
+    own_labels: bool
+    numbered: bool
+    in_splits: bool
+    splits: Counter[str]
+
+
+def _look(path: Path) -> _Look:
+    model = source_kind(path)
+    source = model.source(Path(), ImageRecipe(rows=1, cols=1))
+    discovery = source.discover()
+    facts, codes = probe_source(source, discovery)
+    in_splits = not model.own_labels and _in_split_folders(discovery)
+    labelling = Labelling(split_folders=in_splits, given=model.own_labels)
+    entries = label_entries(discovery, labelling)
+    return _Look(
+        kind=model.kind,
+        facts=facts,
+        codes=codes,
+        classes=class_names(entries, labelling, discovery),
+        own_labels=model.own_labels,
+        numbered=discovery.numbered,
+        in_splits=in_splits,
+        splits=Counter(entry.split for entry in discovery.entries if entry.split is not None),
+    )
+
+
+def _depths(facts: list[HeaderFacts]) -> Iterator[str]:
+    if any(one.mode.startswith("float") for one in facts):
+        yield "  float_range: [0, 1]  # floats were found: the lowest and the highest value that they may have"
+    elif any(one.bit_depth == 16 for one in facts):
+        choices = "scale to 8 bits, keep (with dtype: uint16) or refuse"
+        yield f"  bit_depth: scale  # 16-bit images were found: {choices}"
+
+
+def _labels(found: _Look) -> Iterator[str]:
+    if not found.classes:
+        yield from _WRITE_LABELS
+    elif found.numbered:
+        yield f"# labels are {len(found.classes)} numbers: labels: {{classes: [...]}} names them in their order"
+
+
+def _splits(found: _Look) -> Iterator[str]:
+    if found.in_splits:
+        yield "splits: {from: folder}  # the first folders are named like splits"
+    elif len(found.splits) > 1:
+        counted = ", ".join(f"{split} {count:,}" for split, count in sorted(found.splits.items()))
+        yield f"splits: {{from: source}}  # {counted}"
+    else:
+        yield "splits: {train: 0.8, validation: 0.1, test: 0.1, seed: 7}"
 
 
 def _size(facts: list[HeaderFacts]) -> tuple[int, int, str]:
@@ -99,15 +172,12 @@ def _channels(facts: list[HeaderFacts]) -> tuple[Literal[1, 3], str]:
     return (1 if set(counts) <= {1, 2} else 3), f"found: {found}"
 
 
-def _in_split_folders(source: Path) -> bool:
-    folders = [path.name for path in source.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return bool(folders) and all(name.lower() in SPLIT_NAMES for name in folders)
-
-
-def _classes(source: Path, in_splits: bool) -> tuple[str, ...]:
-    """The class names that its folders give."""
-    labelling = Labelling(split_folders=in_splits)
-    return class_names(label_entries(Folder(root=source).discover(), labelling), labelling)
+def _in_split_folders(discovery: Discovery) -> bool:
+    """Whether the first folders, hidden ones aside, are all named like splits."""
+    folders = {folder.split("/")[0] for folder in discovery.folders}
+    return all(name.lower() in SPLIT_NAMES for name in folders if not name.startswith(".")) and any(
+        not name.startswith(".") for name in folders
+    )
 
 
 _WRITE_LABELS = (

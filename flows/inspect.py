@@ -12,7 +12,7 @@ from nhwc.pipelines.mirror import NUMBER, latest_number
 from nhwc.pipelines.probe import HeaderFacts, probe, sniff
 from nhwc.pipelines.remote import Remote, is_url, url_problem
 from nhwc.pipelines.sources.folder import HEAD_BYTES
-from nhwc.pipelines.sources.protocol import Entry
+from nhwc.pipelines.sources.protocol import Discovery, Entry, Source
 from nhwc.pipelines.sources.remote_folder import source_at
 from nhwc.pipelines.version import Version
 from nhwc.validators.errors import MachineError, RecipeError, SampleRefused
@@ -36,7 +36,22 @@ def inspect(place: str | Path) -> tuple[str, bool]:
         found = "something that is no file" if path.exists() else "nothing there"
         raise RecipeError(str(path), (f"found {found}, expected a file, a folder or a published dataset",))
     with path.open("rb") as file:
-        return _file(file, str(path))
+        is_image = sniff(file.read(HEAD_BYTES)) is not None
+        file.seek(0)
+        if is_image or (said := _source(path)) is None:
+            return _file(file, str(path))
+    return said, True
+
+
+def _source(path: Path) -> str | None:
+    """A file that has many images; None where it is none."""
+    from nhwc.flows.source_kind import kind_of_file, source_kind  # noqa: PLC0415  what reads them, no image needs
+
+    if (kind := kind_of_file(path)) is None:
+        return None
+    source = source_kind(path).source(Path(), ImageRecipe(rows=1, cols=1))
+    discovery = source.discover()
+    return _described(f"{printable(str(path))}: kind {kind}", *probe_source(source, discovery))
 
 
 def _at_url(url: str) -> tuple[str, bool]:
@@ -88,9 +103,14 @@ def described(facts: HeaderFacts) -> str:
 def probe_folder(place: str | Path) -> tuple[list[HeaderFacts], Counter[str]]:
     """The header of every image in a folder, and how many entries have each code that keeps them out."""
     source = source_at(place, most_bytes=MOST_BYTES)
+    return probe_source(source, source.discover())
+
+
+def probe_source(source: Source, discovery: Discovery) -> tuple[list[HeaderFacts], Counter[str]]:
+    """The header of every image that was discovered, and how many entries have each code that keeps them out."""
     facts: list[HeaderFacts] = []
     codes: Counter[str] = Counter()
-    for entry in source.discover().entries:
+    for entry in discovery.entries:
         if entry.violation is not None:
             codes[str(entry.violation.code)] += 1
             continue
@@ -105,8 +125,11 @@ def probe_folder(place: str | Path) -> tuple[list[HeaderFacts], Counter[str]]:
 
 
 def _folder(place: str | Path) -> str:
-    facts, codes = probe_folder(place)
-    lines = [f"{printable(str(place))}: {len(facts):,} images, {codes.total():,} other entries"]
+    return _described(printable(str(place)), *probe_folder(place))
+
+
+def _described(name: str, facts: list[HeaderFacts], codes: Counter[str]) -> str:
+    lines = [f"{name}: {len(facts):,} images, {codes.total():,} other entries"]
     kinds = Counter(f"{one.format} {one.mode}, channels={one.channels}, {one.bit_depth} bits" for one in facts)
     lines += [f"  {count:>7,}  {kind}" for kind, count in kinds.most_common()]
     lines += [f"  {count:>7,}  {code}" for code, count in codes.most_common()]

@@ -22,7 +22,7 @@ from nhwc.pipelines.sources.stacked import Layout
 from nhwc.pipelines.sources.voc import Voc
 
 
-class _Kind(Part):
+class Kind(Part):
     """What all kinds of sources answer."""
 
     own_labels: ClassVar[bool] = True
@@ -54,7 +54,7 @@ class _Kind(Part):
         raise NotImplementedError
 
 
-class FolderRecipe(_Kind):
+class FolderRecipe(Kind):
     """A folder of image files, on this machine or on a store."""
 
     own_labels: ClassVar[bool] = False
@@ -71,7 +71,7 @@ class FolderRecipe(_Kind):
         return source_at(self.path if is_url(self.path) else base / self.path, most_bytes=image.max_bytes)
 
 
-class IdxRecipe(_Kind):
+class IdxRecipe(Kind):
     """IDX files, the MNIST family's, gzipped or not.
 
     `path` is a folder with files named as MNIST's are (train-images-idx3-ubyte.gz, train-labels-..., t10k-...), or one
@@ -92,7 +92,7 @@ class IdxRecipe(_Kind):
         return Idx(path=base / self.path, labels=None if self.labels is None else base / self.labels)
 
 
-class ArraysRecipe(_Kind):
+class ArraysRecipe(Kind):
     """NumPy's .npz, or a .npy of images.
 
     `images` and `labels` name arrays of the .npz; without them all are taken that are named like x_train and y_train,
@@ -126,7 +126,7 @@ class ArraysRecipe(_Kind):
         return Arrays(path=base / self.path, images=self.images, labels=labels, layout=self.layout)
 
 
-class Hdf5Recipe(_Kind):
+class Hdf5Recipe(Kind):
     """An HDF5 file.
 
     `images` and `labels` name datasets in it, as train/images; without them all are taken that are named like images
@@ -149,7 +149,7 @@ class Hdf5Recipe(_Kind):
         return Hdf5(path=base / self.path, images=self.images, labels=self.labels, layout=self.layout)
 
 
-class CifarRecipe(_Kind):
+class CifarRecipe(Kind):
     """A folder of CIFAR's binary batches; `labels` says which of CIFAR-100's two."""
 
     kind: Literal["cifar"]
@@ -166,7 +166,7 @@ class CifarRecipe(_Kind):
         return Cifar(path=base / self.path, labels=self.labels)
 
 
-class ParquetRecipe(_Kind):
+class ParquetRecipe(Kind):
     """Parquet or Arrow files as Hugging Face's datasets writes them: one, or a folder of them.
 
     `image` and `label` name columns; without them they are image or img, and label or labels.
@@ -182,7 +182,7 @@ class ParquetRecipe(_Kind):
         return Parquet(path=base / self.path, image=self.image, label=self.label, layout=self.layout)
 
 
-class CocoRecipe(_Kind):
+class CocoRecipe(Kind):
     """COCO's annotations as crops: `path` is instances_*.json, `images` the folder of its pictures."""
 
     kind: Literal["coco"]
@@ -201,7 +201,7 @@ class CocoRecipe(_Kind):
         return Coco(path=base / self.path, images=base / self.images)
 
 
-class VocRecipe(_Kind):
+class VocRecipe(Kind):
     """Pascal VOC's annotations as crops: `path` is the folder that has JPEGImages and Annotations."""
 
     kind: Literal["voc"]
@@ -222,13 +222,13 @@ SourceRecipe = Annotated[
     Field(discriminator="kind"),
 ]
 
-KINDS: dict[str, type[_Kind]] = {
+KINDS: dict[str, type[Kind]] = {
     get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in get_args(get_args(SourceRecipe)[0])
 }
 """The keys of each kind of source, by its name."""
 
 
-def kind_of(plain: Any) -> type[_Kind] | None:
+def kind_of(plain: Any) -> type[Kind] | None:
     """Which kind the plain values of `source:` describe: a folder unless they say so; None where there is no such."""
     kind = plain.get("kind", "folder") if isinstance(plain, dict) else "folder"
     return KINDS.get(kind) if isinstance(kind, str) else None

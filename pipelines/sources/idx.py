@@ -19,7 +19,7 @@ from nhwc.pipelines.sources.stacked import Stack, StackedSource, Stacks
 from nhwc.validators.errors import RecipeError
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_IMAGES = re.compile(r"(?P<stem>.+)[-.]images[-.]idx[34]-ubyte(\.gz)?$")
+IMAGES = re.compile(r"(?P<stem>.+)[-.]images[-.]idx[34]-ubyte(\.gz)?$")
 _MOST_RATIO = 1032
 """What deflate packs at most (zlib's technical details): a file that promises more has not got it."""
 
@@ -56,7 +56,7 @@ class Idx(StackedSource):
         """(images, labels). Raises RecipeError where a folder has none."""
         if not self.path.is_dir():
             return [(self.path, self.labels or _labels_of(self.path))]
-        images = sorted(file for file in self.path.iterdir() if _IMAGES.fullmatch(file.name))
+        images = sorted(file for file in self.path.iterdir() if IMAGES.fullmatch(file.name))
         if not images:
             expected = "expected files named like train-images-idx3-ubyte.gz, or the path of one"
             raise RecipeError("source.path", (f"found no file of images in {self.path}, {expected}",))
@@ -64,7 +64,7 @@ class Idx(StackedSource):
 
 
 def _stem(images: Path) -> str:
-    match = _IMAGES.fullmatch(images.name)
+    match = IMAGES.fullmatch(images.name)
     return match["stem"] if match else images.name.removesuffix(".gz")
 
 

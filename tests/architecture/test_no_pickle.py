@@ -51,7 +51,10 @@ def unsafe(tree: ast.AST, name: str) -> Iterator[str]:
             found = node.attr
         elif isinstance(node, ast.keyword):
             value = node.value.value if isinstance(node.value, ast.Constant) else None
-            is_wrong = node.arg in ELSEWHERE or (node.arg, value) in (("safe_mode", False), ("shell", True))
+            is_wrong = (node.arg in ELSEWHERE and value is not False) or (node.arg, value) in (
+                ("safe_mode", False),
+                ("shell", True),
+            )
             found = f"{node.arg}={value}" if is_wrong else None
         if found:
             yield f"{name}:{node.lineno if hasattr(node, 'lineno') else '?'}: {found}"

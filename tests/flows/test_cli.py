@@ -68,7 +68,7 @@ def test_ingest_ends_with_1_over_the_budget(nhwc_command: Run, photos: Path, rec
         (("verify", "photos"), 2, "found a folder that is no dataset, expected a published dataset"),
         (("inspect", "nowhere"), 2, "found nothing there, expected a file, a folder or a published dataset"),
         (("audit", "nowhere"), 2, "found nothing there, expected a folder of images"),
-        (("init", "nowhere"), 2, "found no folder there, expected a folder of images"),
+        (("init", "nowhere"), 2, "found nothing there, expected a folder of images"),
         (("init", "photos", "--to", "pets.yaml"), 2, "found a file there already"),
         (("demo", "--to", "photos"), 2, "which the demo did not make"),
         (("ingest",), 2, "Missing argument 'RECIPE'"),

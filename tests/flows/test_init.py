@@ -3,14 +3,19 @@
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from nhwc.flows.gate import gate
 from nhwc.flows.ingest import run_ingest
 from nhwc.flows.init import propose_recipe
+from nhwc.flows.inspect import inspect
 from nhwc.flows.recipe import Recipe, read_recipe
 from nhwc.validators.errors import RecipeError
 
@@ -143,3 +148,60 @@ def test_no_classes_no_contract(tmp_path: Path) -> None:
     proposal = propose_recipe(source, recipe=tmp_path / "recipe.yaml", contract=tmp_path / "contract.yaml")
     assert proposal.contract is None
     assert "contract" not in proposal.recipe
+
+
+def write_npz(place: Path) -> None:
+    np.savez(
+        place / "it.npz", x_train=np.zeros((4, 5, 6, 3), np.uint8), y_train=[0, 1, 0, 1], x_test=np.zeros((2, 5, 6, 3))
+    )
+
+
+def write_table(place: Path) -> None:
+    names = pa.array([1, 0, 1])
+    pq.write_table(
+        pa.table({"image": pa.array([[[9, 9], [8, 8]]] * 3, pa.list_(pa.list_(pa.uint8()))), "label": names}),
+        place / "t.parquet",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "lines"),
+    [
+        (
+            "it.npz",
+            write_npz,
+            [
+                "  rows: 5  # every image has this size",
+                "  float_range: [0, 1]  # floats were found",
+                "splits: {from: source}  # test 2, train 4",
+            ],
+        ),
+        ("t.parquet", write_table, ["  channels: 1", "# labels are 2 numbers: labels: {classes: [...]} names"]),
+    ],
+)
+def test_any_kind_of_source_has_a_recipe(
+    tmp_path: Path, name: str, write: Callable[[Path], None], lines: list[str]
+) -> None:
+    """Its kind is told by its content; the recipe reads back."""
+    write(tmp_path)
+    proposal = propose_recipe(tmp_path / name, recipe=tmp_path / "recipe.yaml", contract=tmp_path / "contract.yaml")
+    assert all(any(line.startswith(start) for line in proposal.recipe.splitlines()) for start in lines), proposal.recipe
+    assert name == proposed(tmp_path / name, tmp_path / "recipe.yaml").source.path
+    said, sound = inspect(tmp_path / name)
+    assert (f"kind {KINDS_OF[name]}: ", True) == (
+        said[len(str(tmp_path / name)) + 2 :][: len(KINDS_OF[name]) + 7],
+        sound,
+    )
+
+
+KINDS_OF = {"it.npz": "arrays", "t.parquet": "parquet"}
+
+
+@pytest.mark.parametrize(
+    ("content", "found"), [(b"text", "found a file that no source is read from"), (b"", "that no source")]
+)
+def test_a_file_that_is_no_source(tmp_path: Path, content: bytes, found: str) -> None:
+    """Told with the kinds there are."""
+    (tmp_path / "it").write_bytes(content)
+    with pytest.raises(RecipeError, match=found):
+        propose_recipe(tmp_path / "it", recipe=tmp_path / "recipe.yaml", contract=tmp_path / "contract.yaml")
