@@ -110,6 +110,8 @@ def _load_tensorflow(answers: IO[bytes]) -> None:
     """Import it, if that is still to be done, in time that is not the file's."""
     if "tensorflow" not in sys.modules:
         write_message(answers, {"state": "loading"})
+        unneeded: dict[str, Any] = dict.fromkeys(("keras", "jax"))  # 260 MB that TensorFlow imports where it finds them
+        sys.modules.update(unneeded)
         import tensorflow  # noqa: F401, PLC0415
 
         write_message(answers, {"state": "loaded"})
