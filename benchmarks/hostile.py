@@ -35,9 +35,7 @@ def resident_mb(name: str) -> float:
 
 def ingest(source: Path, into: Path) -> dict[str, object]:
     """One ingest in this process, and what there is to say of it."""
-    import tensorflow  # noqa: F401, PLC0415  the start is what a user has loaded, without a file
-
-    from nhwc.flows import shards  # noqa: PLC0415
+    from nhwc.flows import shards  # noqa: PLC0415  the start is what ingest imports, which is not TensorFlow
     from nhwc.flows.contained import contained_thumbnail  # noqa: PLC0415
     from nhwc.flows.ingest import run_ingest  # noqa: PLC0415
     from nhwc.flows.parallel import on_all_cores  # noqa: PLC0415

@@ -1,8 +1,8 @@
 """Decode outside: whatever a file does to its decoder, this process stays whole, small and in time.
 
-JPEG and PNG of ordinary size are decoded here, at full speed, by libjpeg-turbo and TensorFlow. In a child process, with
-a limit of memory and of time, is decoded what Pillow reads (GIF, BMP, WebP, TIFF, AVIF: headers and all), and any file
-whose pixels, bytes or scans would make this process large or slow.
+JPEG and PNG of ordinary size are decoded here, at full speed, by libjpeg-turbo and Pillow. In a child process, with a
+limit of memory and of time, is decoded what Pillow alone reads (GIF, BMP, WebP, TIFF, AVIF: headers and all), any file
+whose pixels, bytes or scans would make this process large or slow, and what needs TensorFlow, which would itself.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from nhwc.flows.children import NoAnswer, ask
 from nhwc.flows.parallel import THREADS
-from nhwc.pipelines.decode import Decoder
-from nhwc.pipelines.image import Prepared, complete, decoded_pixels, examine
+from nhwc.pipelines.decode import Decoder, NeedsTensorFlow
+from nhwc.pipelines.image import Prepared, Site, complete, decoded_pixels, examine
 from nhwc.pipelines.image_recipe import FORMATS, ImageRecipe
 from nhwc.pipelines.probe import HeaderFacts, sniff
 from nhwc.pipelines.stage import Stage
@@ -71,6 +71,13 @@ class _Answer:
 _ANSWER, _THUMBNAIL = TypeAdapter(_Answer), TypeAdapter(Thumbnail | None)
 
 
+def _no_tensorflow() -> None:
+    raise NeedsTensorFlow
+
+
+_HERE = Site(before_tensorflow=_no_tensorflow)
+
+
 def prepare_contained(
     content: bytes, *, suffix: str, recipe: ImageRecipe, stages: Iterable[Stage], sample_id: str
 ) -> Prepared:
@@ -85,7 +92,10 @@ def prepare_contained(
     examined = examine(content, suffix=suffix, recipe=recipe, sample_id=sample_id)
     if not examined.violations and examined.facts is not None and _is_large(examined.facts, recipe):
         return _outside(content, suffix, recipe, sample_id)
-    return complete(examined, content, recipe=recipe, stages=stages, sample_id=sample_id)
+    try:
+        return complete(examined, content, recipe=recipe, stages=stages, sample_id=sample_id, site=_HERE)
+    except NeedsTensorFlow:
+        return _outside(content, suffix, recipe, sample_id)
 
 
 def contained_thumbnail(content: bytes) -> Thumbnail | None:

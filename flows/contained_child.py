@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from io import BytesIO
 from typing import IO, Any
 
@@ -87,20 +88,13 @@ def _thumbnail(content: bytes) -> Answer:
 
 
 def _prepare(request: dict[str, Any], content: bytes, requests: IO[bytes], answers: IO[bytes]) -> Answer:
-    from nhwc.pipelines.decode import decoder_of  # noqa: PLC0415  as above
-    from nhwc.pipelines.image import complete, examine, image_stages  # noqa: PLC0415
+    from nhwc.pipelines.image import Site, complete, examine, image_stages  # noqa: PLC0415  as above
     from nhwc.pipelines.image_recipe import image_recipe_of  # noqa: PLC0415
 
     recipe = image_recipe_of(request["recipe"])
     examined = examine(content, suffix=request["suffix"], recipe=recipe, sample_id="")
-    facts = None if examined.violations else examined.facts
-    if facts is not None and decoder_of(facts) == "tensorflow" and "tensorflow" not in sys.modules:
-        write_message(answers, {"state": "loading"})
-        import tensorflow  # noqa: F401, PLC0415
-
-        write_message(answers, {"state": "loaded"})
-    alone = _when_alone(requests, answers)
-    prepared = complete(examined, content, recipe=recipe, stages=image_stages(recipe), sample_id="", alone=alone)
+    site = Site(alone=_when_alone(requests, answers), before_tensorflow=partial(_load_tensorflow, answers))
+    prepared = complete(examined, content, recipe=recipe, stages=image_stages(recipe), sample_id="", site=site)
     said = {
         "facts": None if prepared.facts is None else asdict(prepared.facts),
         "decoder": prepared.decoder,
@@ -110,6 +104,17 @@ def _prepare(request: dict[str, Any], content: bytes, requests: IO[bytes], answe
         "violations": [asdict(violation) for violation in prepared.violations],
     }
     return said, b"" if prepared.array is None else prepared.array.tobytes()
+
+
+def _load_tensorflow(answers: IO[bytes]) -> None:
+    """Import it, if that is still to be done, in time that is not the file's."""
+    if "tensorflow" not in sys.modules:
+        write_message(answers, {"state": "loading"})
+        unneeded: dict[str, Any] = dict.fromkeys(("keras", "jax"))  # 260 MB that TensorFlow imports where it finds them
+        sys.modules.update(unneeded)
+        import tensorflow  # noqa: F401, PLC0415
+
+        write_message(answers, {"state": "loaded"})
 
 
 @contextmanager

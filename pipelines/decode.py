@@ -1,12 +1,13 @@
 """From encoded bytes to pixels as they are: faithful, or refused.
 
-libjpeg-turbo decodes gray and YCbCr JPEG, TensorFlow CMYK and PNG, where it is right, and Pillow all else: TensorFlow
+libjpeg-turbo decodes gray and YCbCr JPEG, TensorFlow CMYK and what is special of PNG, and Pillow all else: TensorFlow
 gives a palette BMP as raw indices, a GIF without its canvas, is killed by some animated WebP, and knows neither TIFF
-nor AVIF.
+nor AVIF. What libjpeg-turbo warns of, and a PNG that breaks a rule, TensorFlow decodes, or refuses.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,35 +18,49 @@ from PIL import Image
 from nhwc.pipelines.header import HeaderFacts, ends_early
 from nhwc.pipelines.npy import npy_array
 from nhwc.pipelines.pillow import PIXEL_LIMITS, open_image
+from nhwc.pipelines.png import is_plain, plain_png
 from nhwc.pipelines.stage import Array
 from nhwc.validators.contract import interval
 from nhwc.validators.errors import SampleRefused
 from nhwc.validators.violation import Code, Violation
 
-# TensorFlow is imported where it decodes: it takes seconds, and most JPEG, and all that Pillow reads, do without
+# TensorFlow is imported where it decodes: it takes seconds and half a gigabyte, and nearly all files do without
 
 BAND_PIXELS = 1 << 20
 """Pixels that are copied or computed at a time, so that a large image never stands twice in memory."""
 
 
+class NeedsTensorFlow(Exception):  # noqa: N818  no error: where it is decoded is the caller's choice
+    """Raised by an Encoded's `before_tensorflow` that wants none; `decode` lets it through."""
+
+
+def as_it_comes() -> None:
+    """Let TensorFlow be imported."""
+
+
 @dataclass(frozen=True)
 class Encoded:
-    """A file's bytes and what its header says of them."""
+    """A file's bytes and what its header says of them.
+
+    Args:
+        before_tensorflow: called before TensorFlow, which may not have been imported yet, decodes it.
+    """
 
     content: bytes
     facts: HeaderFacts
+    before_tensorflow: Callable[[], None] = as_it_comes
 
 
 Decoder = Literal["libjpeg-turbo", "tensorflow", "pillow", "numpy"]
 
 
 def decoder_of(facts: HeaderFacts) -> Decoder:
-    """Which decoder reads such an image rightly."""
+    """Which decoder reads such an image rightly, where it is whole."""
     if facts.format == "jpeg" and facts.mode != "CMYK":
         return "libjpeg-turbo"
     if facts.format == "npy":
         return "numpy"
-    return "tensorflow" if facts.format in ("jpeg", "png") else "pillow"
+    return "tensorflow" if facts.format in ("jpeg", "png") and not is_plain(facts) else "pillow"
 
 
 def reduction(facts: HeaderFacts, *, rows: int, cols: int) -> int:
@@ -76,12 +91,12 @@ def decode(
     With reduced_by, which `reduction` gives, rows and cols are divided by it, rounded up. Arrays of floats become
     uint16 over float_range, the lowest and highest value that they may have.
 
-    Raises SampleRefused: TRUNCATED, UNDECODABLE, DIFFERS_FROM_HEADER, OUT_OF_RANGE.
+    Raises SampleRefused: TRUNCATED, UNDECODABLE, DIFFERS_FROM_HEADER, OUT_OF_RANGE; and NeedsTensorFlow.
     """
     facts = encoded.facts
     try:
         pixels = _of_array(encoded, float_range) if facts.format == "npy" else _pixels(encoded, reduced_by)
-    except SampleRefused:
+    except (SampleRefused, NeedsTensorFlow):
         raise
     except Exception as error:  # decoders raise nearly anything on damaged bytes, out of memory included
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
@@ -115,7 +130,7 @@ def _pixels(encoded: Encoded, reduced_by: int) -> Array:
         case "tensorflow":
             return _by_tensorflow(encoded)
         case _:
-            return _by_pillow(encoded)
+            return _plain_png(encoded) if encoded.facts.format == "png" else _by_pillow(encoded)
 
 
 def _by_libjpeg(encoded: Encoded, reduced_by: int) -> Array:
@@ -133,22 +148,31 @@ def _by_libjpeg(encoded: Encoded, reduced_by: int) -> Array:
         )
         return pixels
     except ValueError:  # any warning of libjpeg's; TensorFlow tells what can be read all the same from what cannot
-        return _jpeg_by_tensorflow(encoded.content, reduced_by)
+        return _jpeg_by_tensorflow(encoded, reduced_by)
 
 
-def _jpeg_by_tensorflow(content: bytes, reduced_by: int = 1) -> Array:
-    import tensorflow as tf  # noqa: PLC0415
-
-    # never channels=3: a gray image would come out as colour without a word
-    return np.asarray(tf.io.decode_jpeg(content, channels=0, ratio=reduced_by, dct_method="INTEGER_ACCURATE"))
+def _plain_png(encoded: Encoded) -> Array:
+    image = plain_png(encoded.content, encoded.facts)
+    return _png_by_tensorflow(encoded) if image is None else _copied(image)
 
 
 def _by_tensorflow(encoded: Encoded) -> Array:
+    return _jpeg_by_tensorflow(encoded) if encoded.facts.format == "jpeg" else _png_by_tensorflow(encoded)
+
+
+def _jpeg_by_tensorflow(encoded: Encoded, reduced_by: int = 1) -> Array:
+    encoded.before_tensorflow()
+    import tensorflow as tf  # noqa: PLC0415
+
+    # never channels=3: a gray image would come out as colour without a word
+    return np.asarray(tf.io.decode_jpeg(encoded.content, channels=0, ratio=reduced_by, dct_method="INTEGER_ACCURATE"))
+
+
+def _png_by_tensorflow(encoded: Encoded) -> Array:
+    encoded.before_tensorflow()
     import tensorflow as tf  # noqa: PLC0415
 
     facts = encoded.facts
-    if facts.format == "jpeg":
-        return _jpeg_by_tensorflow(encoded.content)
     dtype = tf.uint16 if facts.bit_depth == 16 else tf.uint8
     # with 0 channels a transparent colour is dropped, with 4 it becomes alpha
     has_transparent_colour = facts.alpha and facts.mode in ("1", "L", "I;16", "RGB")
@@ -170,7 +194,8 @@ def _of_array(encoded: Encoded, float_range: tuple[float, float] | None) -> Arra
 
 def _over_range(array: Array, low: float, high: float) -> Array:
     """uint16 over all its range for floats over theirs. Raises SampleRefused where any value is outside, or NaN."""
-    least, most = float(array.min()), float(array.max())
+    with np.errstate(invalid="ignore"):  # NaN, which is told below
+        least, most = float(array.min()), float(array.max())
     if not (low <= least and most <= high):
         isnan = np.isnan(least) or np.isnan(most)
         found = "values that are not numbers" if isnan else interval(least, most)

@@ -11,8 +11,9 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from io import BytesIO
 
-from nhwc.pipelines.npy import DEPTHS, MOST_CHANNELS, npy_header, swapped_hint
+from nhwc.pipelines.npy import DEPTHS, MOST_CHANNELS, read_npy_header, swapped_hint
 from nhwc.pipelines.pillow import open_image
 from nhwc.pipelines.tiff import read_pages
 from nhwc.validators.errors import SampleRefused
@@ -352,9 +353,10 @@ def _by_pillow(content: bytes, format: str, *, bit_depth: int) -> HeaderFacts:
 
 def _npy(content: bytes) -> HeaderFacts:
     try:
-        shape, _, dtype, _ = npy_header(content)
+        header = read_npy_header(BytesIO(content))
     except ValueError as error:
         raise _damaged(str(error).split("\n")[0][:200]) from error
+    shape, dtype = header.shape, header.dtype
     if dtype.name not in DEPTHS:
         raise refused(Code.UNSUPPORTED_DEPTH, "dtype", expected=f"one of {', '.join(DEPTHS)}", found=dtype.name)
     if len(shape) not in (2, 3):

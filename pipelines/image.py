@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from nhwc.pipelines.convert import convert
-from nhwc.pipelines.decode import Decoder, Encoded, decode, decoder_of, reduction
+from nhwc.pipelines.decode import Decoder, Encoded, as_it_comes, decode, decoder_of, reduction
 from nhwc.pipelines.image_recipe import ImageRecipe, Method, ResizeRecipe
 from nhwc.pipelines.probe import HeaderFacts, admit, notes, probe
 from nhwc.pipelines.resize import resize
@@ -28,6 +28,22 @@ _LARGE_PIXELS = 1 << 24
 one_large_image = threading.Lock()
 """Held for an image above _LARGE_PIXELS from decode to resize: two of them at once could need gigabytes. Of a JPEG that
 is reduced while it is decoded only the coefficients, if it is progressive, are as large as it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where an image is decoded.
+
+    Args:
+        alone: held from decode to resize where the image is large.
+        before_tensorflow: called before TensorFlow, which may not have been imported yet, decodes it.
+    """
+
+    alone: AbstractContextManager[object] = one_large_image
+    before_tensorflow: Callable[[], None] = as_it_comes
+
+
+ANYWHERE = Site()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,20 +144,19 @@ def complete(
     recipe: ImageRecipe,
     stages: Iterable[Stage],
     sample_id: str,
-    alone: AbstractContextManager[object] = one_large_image,
+    site: Site = ANYWHERE,
 ) -> Prepared:
     """The second half of `prepare`: the pixels of what `examine` lets through.
 
-    Args:
-        alone: held from decode to resize where the image is large.
+    The NeedsTensorFlow that the site may raise is let through.
     """
     facts = examined.facts
     if facts is None or examined.violations:
         return examined
     decoding, *others = stages
     figures = hashed = None
-    with alone if decoded_pixels(facts, recipe) > _LARGE_PIXELS else nullcontext():
-        outcome = run_stages((decoding,), Encoded(content, facts), sample_id=sample_id)
+    with site.alone if decoded_pixels(facts, recipe) > _LARGE_PIXELS else nullcontext():
+        outcome = run_stages((decoding,), Encoded(content, facts, site.before_tensorflow), sample_id=sample_id)
         if outcome.array is not None:
             figures = measure(outcome.array, alpha=recipe.alpha)
             hashed = perceptual_hash(outcome.array)

@@ -6,8 +6,11 @@ A source of arrays hands out each image as such bytes, so probe, hashes, quarant
 from __future__ import annotations
 
 import io
+import math
+import re
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -29,27 +32,60 @@ def npy_bytes(image: Array) -> bytes:
     return out.getvalue()
 
 
-def npy_header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Shape, whether it is in Fortran order, dtype, and where the values begin. Raises ValueError where it has none."""
-    file = io.BytesIO(content)
-    version = npy_format.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"a .npy of version {version[0]}.{version[1]}, expected 1.0 or 2.0")
-    read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-    shape, in_fortran_order, dtype = read(file)
-    if any(size < 0 for size in shape):
-        raise ValueError(f"a shape of {shape}")
-    return shape, in_fortran_order, dtype, file.tell()
+@dataclass(frozen=True, kw_only=True)
+class NpyHeader:
+    """What a .npy file says of the values that follow."""
+
+    shape: tuple[int, ...]
+    in_fortran_order: bool
+    dtype: np.dtype[Any]
+
+    @property
+    def order(self) -> Literal["C", "F"]:
+        """Of its axes in memory."""
+        return "F" if self.in_fortran_order else "C"
+
+    @property
+    def size(self) -> int:
+        """Bytes of all values."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+_DESCR = re.compile(r"'descr'\s*:\s*'([<>|=]?[biufcSUOVmM]\d*(?:\[\w+\])?)'")
+_ORDER = re.compile(r"'fortran_order'\s*:\s*(True|False)")
+_SHAPE = re.compile(r"'shape'\s*:\s*\(([\d, ]*)\)")
+_MOST_HEADER = 10_000
+
+
+def read_npy_header(file: IO[bytes]) -> NpyHeader:
+    """The header that begins here; the values follow. Raises ValueError where there is none that is plain.
+
+    It is read by patterns, since NumPy's own reader takes it for Python, and lets any of the parser's errors through.
+    """
+    magic = file.read(len(MAGIC) + 2)
+    if magic[:-2] != MAGIC or magic[-2] not in (1, 2, 3):
+        raise ValueError(f"bytes {magic.hex(' ')} where a .npy begins")
+    length = int.from_bytes(file.read(2 if magic[-2] == 1 else 4), "little")
+    text = file.read(min(length, _MOST_HEADER)).decode("latin-1")
+    descr, order, shape = (pattern.search(text) for pattern in (_DESCR, _ORDER, _SHAPE))
+    if len(text) < length or descr is None or order is None or shape is None:
+        raise ValueError(f"a header of {length:,} bytes, {text[:100]!r}")
+    try:
+        dtype = np.dtype(descr[1])
+        sizes = tuple(int(size) for size in shape[1].split(",") if size.strip())
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"a header {text[:100]!r}") from error
+    return NpyHeader(shape=sizes, in_fortran_order=order[1] == "True", dtype=dtype)
 
 
 def npy_array(content: bytes) -> Array:
     """The array, read-only and without a copy. Raises ValueError where there are too few bytes, or more than values."""
-    shape, in_fortran_order, dtype, begins = npy_header(content)
-    count = int(np.prod(shape, dtype=object))
-    if len(content) - begins != count * dtype.itemsize:
-        raise ValueError(f"{len(content) - begins:,} bytes of values, expected {count * dtype.itemsize:,}")
-    values = np.frombuffer(content, dtype, count, begins)
-    return values.reshape(shape, order="F" if in_fortran_order else "C")
+    file = io.BytesIO(content)
+    header = read_npy_header(file)
+    if len(content) - file.tell() != header.size:
+        raise ValueError(f"{len(content) - file.tell():,} bytes of values, expected {header.size:,}")
+    values = np.frombuffer(content, header.dtype, math.prod(header.shape), file.tell())
+    return values.reshape(header.shape, order=header.order)
 
 
 def swapped_hint(sizes: Sequence[int]) -> str:

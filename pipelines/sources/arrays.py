@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.lib import format as npy_format
 
+from nhwc.pipelines.npy import NpyHeader, read_npy_header
 from nhwc.pipelines.sources.container import damaged
 from nhwc.pipelines.sources.stacked import Layout, StackedSource, Stacks, stacks_of
+from nhwc.validators.errors import DataError
 
 _MOST_RATIO = 1032
 _LOCAL_HEADER_BYTES = 30
@@ -67,57 +68,49 @@ def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np
     if member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1:
         with path.open("rb") as file:
             file.seek(member.header_offset)
-            header = file.read(_LOCAL_HEADER_BYTES)
+            local = file.read(_LOCAL_HEADER_BYTES)
             # ZIP's APPNOTE, 4.3.7: the lengths of name and extra field, which the directory may give otherwise
-            skipped = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+            skipped = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
             return _mapped(path, member.header_offset + _LOCAL_HEADER_BYTES + skipped, member.file_size)
     with archive.open(member) as packed:
-        shape, in_fortran_order, dtype = _header(packed, path)
-        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        if size > _MOST_RATIO * max(1, member.compress_size):
-            found = f"{size:,} packed in {member.compress_size:,}"
+        header = _header(packed, path)
+        if header.size > _MOST_RATIO * max(1, member.compress_size):
+            found = f"{header.size:,} packed in {member.compress_size:,}"
             raise damaged(path, "bytes", expected="no more than deflate can pack", found=found)
-        content = packed.read(size)
+        content = packed.read(header.size)
         packed.read(1)  # which sees the checksum
-    return _shaped(path, content, shape, in_fortran_order, dtype)
+    if len(content) != header.size:
+        raise _short(path, header, len(content))
+    return np.frombuffer(content, header.dtype).reshape(header.shape, order=header.order)
 
 
 def _mapped(path: Path, begins: int = 0, size: int | None = None) -> np.ndarray[Any, Any]:
     """The array of a .npy that begins there, its pages read when they are touched."""
     with path.open("rb") as file:
         file.seek(begins)
-        shape, in_fortran_order, dtype = _header(file, path)
+        header = _header(file, path)
         values = file.tell()
     most = (path.stat().st_size if size is None else begins + size) - values
-    if not int(np.prod(shape, dtype=object)):
-        return np.empty(shape, dtype)
-    if (expected := int(np.prod(shape, dtype=object)) * dtype.itemsize) > most:
-        raise damaged(
-            path, "bytes", expected=f"{expected:,} for shape {shape}", found=f"{most:,}", hint="save it again"
-        )
-    order: Any = "F" if in_fortran_order else "C"
-    return np.memmap(path, dtype, "r", values, shape, order)
+    if not header.size:
+        return np.empty(header.shape, header.dtype)
+    if header.size > most:
+        raise _short(path, header, most)
+    return np.memmap(path, header.dtype, "r", values, header.shape, header.order)
 
 
-def _header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order and dtype. Raises DataError where there is no such header, or the array is one of objects."""
+def _short(path: Path, header: NpyHeader, found: int) -> DataError:
+    expected = f"{header.size:,} for shape {header.shape}"
+    return damaged(path, "bytes", expected=expected, found=f"{found:,}", hint="save it again")
+
+
+def _header(file: IO[bytes], path: Path) -> NpyHeader:
+    """Raises DataError where there is no such header, or the array is one of objects."""
     try:
-        version = npy_format.read_magic(file)
-        read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-        shape, in_fortran_order, dtype = read(file)
-    except (ValueError, EOFError) as error:
-        found = str(error).split("\n")[0][:200]
-        raise damaged(path, "header", expected="a .npy header", found=found, hint="save it again") from error
-    if dtype.hasobject:
-        expected = "an array of numbers or text, since only pickle reads objects"
-        raise damaged(path, "dtype", expected=expected, found=str(dtype), hint="save it with allow_pickle=False")
-    return shape, in_fortran_order, dtype
-
-
-def _shaped(
-    path: Path, content: bytes, shape: tuple[int, ...], in_fortran_order: bool, dtype: np.dtype[Any]
-) -> np.ndarray[Any, Any]:
-    try:
-        return np.frombuffer(content, dtype).reshape(shape, order="F" if in_fortran_order else "C")
+        header = read_npy_header(file)
     except ValueError as error:
-        raise damaged(path, "bytes", expected=f"values for shape {shape}", found=str(error)) from error
+        raise damaged(path, "header", expected="a .npy header", found=str(error), hint="save it again") from error
+    if header.dtype.hasobject:
+        expected = "an array of numbers or text, since only pickle reads objects"
+        found = str(header.dtype)
+        raise damaged(path, "dtype", expected=expected, found=found, hint="save it with allow_pickle=False")
+    return header

@@ -163,6 +163,33 @@ def test_a_child_imports_no_tensorflow_for_pillows_formats():
     assert not [one.path for one in child.memory_maps() if "tensorflow" in one.path]
 
 
+WITHOUT_TENSORFLOW = """
+import sys
+from nhwc.flows.contained import prepare_contained
+from nhwc.pipelines.image import image_stages
+from nhwc.pipelines.image_recipe import ImageRecipe
+recipe = ImageRecipe(rows=4, cols=6)
+for path in sys.argv[1:]:
+    content = open(path, "rb").read()
+    print(prepare_contained(content, suffix="", recipe=recipe, stages=image_stages(recipe), sample_id="").array.shape)
+print("tensorflow" in sys.modules)
+"""
+
+
+def test_what_needs_tensorflow_is_decoded_outside(tmp_path):
+    """CMYK, a JPEG that libjpeg warns of, a PNG of another kind: as here, and this process never imports it."""
+    jpeg = encoded(format="jpeg")
+    cmyk = io.BytesIO()
+    Image.fromarray(PHOTO).convert("CMYK").save(cmyk, "jpeg")
+    contents = [cmyk.getvalue(), jpeg[:-2] + bytes(4) + jpeg[-2:], encoded(transparency=(1, 2, 3)), encoded()]
+    for number, content in enumerate(contents):
+        (tmp_path / f"{number}").write_bytes(content)
+        assert assert_same(content).array is not None
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, *(str(path) for path in sorted(tmp_path.iterdir()))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ["(4, 6, 3)"] * 4 + ["False"] == done.stdout.splitlines()
+
+
 def test_too_much_memory_is_refused(monkeypatch):
     """The system refuses a child more than its limit; that is the file's violation, and the next file is fine."""
     monkeypatch.setattr(contained, "_LIBRARIES_BYTES", 300_000_000)

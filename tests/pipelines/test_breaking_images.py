@@ -23,6 +23,7 @@ PILLOW_DIFFERS = {
     "pillow/i_trns.png": "Pillow drops the transparent colour of 16-bit gray",
     "pillow/png_decompression_dos.png": "Pillow refuses for a text chunk that inflates to megabytes",
     "synthetic/bombs/png_ztxt_200MB.png": "Pillow refuses for a text chunk that inflates to megabytes",
+    "synthetic/not_images/npy_named.png": "an array that is named like a PNG, which Pillow does not read",
     "synthetic/damaged/png_text_crc.png": "Pillow refuses for a comment's checksum",
 }
 

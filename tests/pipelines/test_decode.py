@@ -26,7 +26,7 @@ def saved(image: Image.Image | np.ndarray, format: str, **options: object) -> En
 @pytest.mark.parametrize(
     ("format", "options", "decoder", "channels"),
     [
-        *(("png", {}, "tensorflow", channels) for channels in (1, 2, 3, 4)),
+        *(("png", {}, "pillow", channels) for channels in (1, 2, 3, 4)),
         *(("tiff", {}, "pillow", channels) for channels in (1, 2, 3, 4)),
         *(("tiff", {"compression": "tiff_lzw"}, "pillow", channels) for channels in (1, 2, 3, 4)),
         ("bmp", {}, "pillow", 1),
