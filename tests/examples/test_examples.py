@@ -1,6 +1,8 @@
 """The examples run as they stand, on data that passes and on data that does not."""
 
+import gzip
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,7 +45,7 @@ def dataset(tmp_path: Path) -> Dataset:
     return make
 
 
-def run(*command: object, **env: str) -> tuple[int, str, str]:
+def run(*command: object, cwd: Path | None = None, **env: str) -> tuple[int, str, str]:
     """Exit status, stdout and stderr."""
     done = subprocess.run(
         [str(part) for part in command],
@@ -52,6 +54,7 @@ def run(*command: object, **env: str) -> tuple[int, str, str]:
         check=False,
         env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | env,
         timeout=240,
+        cwd=cwd,
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -107,3 +110,26 @@ def test_data_service(dataset: Dataset) -> None:
     assert 2 == out.count("12 samples, 12 different")
     assert "union exact, no sample twice" in out
     assert "ended: dispatcher 0, workers 0 and 0" in out
+
+
+def write_idx(folder: Path, stem: str, samples: int) -> None:
+    """Bars and blobs, 28 x 28, as MNIST's two files."""
+    labels = np.arange(samples, dtype=np.uint8) % 3
+    images = np.random.default_rng(samples).integers(0, 90, (samples, 28, 28), np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[(slice(4, 24), slice(4, 24), slice(9, 14))[label], (slice(9, 14), slice(4, 24), slice(4, 24))[label]] += (
+            150
+        )
+    for name, array in ((f"{stem}-images-idx3-ubyte.gz", images), (f"{stem}-labels-idx1-ubyte.gz", labels)):
+        header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+        (folder / name).write_bytes(gzip.compress(header + array.tobytes()))
+
+
+def test_idx_to_conv2d(tmp_path: Path) -> None:
+    """From MNIST's files to a model, and a second time from what was published."""
+    (tmp_path / "mnist").mkdir()
+    write_idx(tmp_path / "mnist", "train", 300)
+    write_idx(tmp_path / "mnist", "t10k", 60)
+    status, out, err = run(sys.executable, EXAMPLES / "idx_to_conv2d.py", "mnist", cwd=tmp_path)
+    assert 0 == status, err
+    assert re.fullmatch(r"3 classes learnt from 3 batches an epoch: \d+% of the test is right\n", out)
