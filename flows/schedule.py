@@ -16,7 +16,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,8 @@ from prefect.schedules import Schedule as Times
 from prefect.settings import temporary_settings
 from prefect.types.entrypoint import EntrypointType
 
-from nhwc.flows.ingest import gate_options
+from nhwc.flows.engines import EngineOptions
+from nhwc.flows.ingest import THREADED, gate_options
 from nhwc.flows.prefect_run import Overlap, ingest_and_gate, ingest_flow
 from nhwc.flows.prefect_server import prefect_server
 from nhwc.flows.prefect_told import PATIENCE
@@ -75,6 +76,7 @@ class Schedule:
         overlap: what becomes of a run that is due while the one before goes on: refuse it, or queue it.
         gate: options of `nhwc.gate` by name, where only what it passes is to be published.
         name: of the deployment: the dataset's, if not given.
+        engine: who makes the shards.
     """
 
     recipe: Path
@@ -84,6 +86,7 @@ class Schedule:
     overlap: Overlap = "refuse"
     gate: Mapping[str, Any] | None = None
     name: str | None = None
+    engine: EngineOptions = THREADED
 
     @property
     def times(self) -> Times:
@@ -95,7 +98,7 @@ class Schedule:
     @property
     def flow(self) -> tuple[Flow[..., Any], dict[str, Any]]:
         """The flow and its parameters."""
-        parameters = {"recipe": str(self.recipe.absolute()), "overlap": self.overlap}
+        parameters = {"recipe": str(self.recipe.absolute()), "overlap": self.overlap, "engine": asdict(self.engine)}
         if self.gate is None:
             return ingest_flow, parameters
         return ingest_and_gate, parameters | {"gate": dict(self.gate)}
@@ -122,6 +125,7 @@ def read_schedule(*, cron: str | None, interval: str | None, **asked: Any) -> Sc
         problems.append(f"overlap: found {overlap!r}, expected refuse or queue")
     if re.search(r"[/%]", asked.get("name") or ""):
         problems.append(f"name: found {asked['name']!r}, expected a name without / and %")
+    problems += asked.get("engine", THREADED).problems()
     if problems:
         raise RecipeError("schedule", tuple(problems))
     schedule = Schedule(cron=cron, interval=every, **asked)

@@ -20,6 +20,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, get_current_settings
 
 import nhwc
 from nhwc.flows.durable import locked
+from nhwc.flows.engines import EngineOptions
 from nhwc.flows.prefect_server import prefect_server
 from nhwc.flows.schedule import read_schedule
 
@@ -104,6 +105,7 @@ def latest(folder: Path) -> str | None:
         ({"interval": "15m", "timezone": "Mars/Base"}, "timezone: found 'Mars/Base', expected a name of IANA's"),
         ({"interval": "15m", "overlap": "maybe"}, "overlap: found 'maybe', expected refuse or queue"),
         ({"interval": "15m", "name": "a/b"}, "name: found 'a/b'"),
+        ({"interval": "15m", "engine": EngineOptions(workers=2)}, "workers: found beside threads"),
         ({"interval": "15m", "gate": {"verify": True}}, "verify: found True, which does not go with a recipe"),
         ({"interval": "15m", "gate": {"baselin": "x"}}, "baselin: unknown option, expected some of baseline"),
     ],
@@ -125,6 +127,7 @@ def test_intervals(recipe: Path, written: str, seconds: float) -> None:
 def test_it_runs_until_it_is_ended(real_server: dict[str, str], recipe: Path, write_image: Any) -> None:
     """Files that arrive make the next version; SIGTERM ends it, the run that goes on, and every process."""
     nhwc_schedule = [sys.executable, "-m", "nhwc", "schedule", recipe, "--interval", "3", "--timezone", "Asia/Tokyo"]
+    nhwc_schedule += ["--engine", "processes", "--workers", "1"]
     running = started(*nhwc_schedule, env=real_server, cwd=recipe.parent)
     assert running.stdout is not None
     lines: list[str] = []
