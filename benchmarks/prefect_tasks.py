@@ -18,8 +18,9 @@ from typing import Any
 
 from nhwc.flows import making, prefect_run
 from nhwc.flows.engines import EngineOptions, open_engine
+from nhwc.flows.hashing import HashedEntry
 from nhwc.flows.recipe import Recipe, read_recipe
-from nhwc.flows.shards import HashedEntry, plan_chunks
+from nhwc.flows.shards import plan_chunks
 from nhwc.flows.steps import no_progress
 from nhwc.pipelines.sources.folder import Folder
 from nhwc.pipelines.sources.protocol import Entry

@@ -21,10 +21,11 @@ import polars as pl
 from nhwc.flows.contained import prepare_contained
 from nhwc.flows.draft import clustered
 from nhwc.flows.gate import GateOptions, judge_subject
+from nhwc.flows.hashing import HashedEntry, unreadable
 from nhwc.flows.native_stderr import silenced_native_stderr
 from nhwc.flows.parallel import on_all_cores
 from nhwc.flows.recipe import CheckRecipe
-from nhwc.flows.shards import HashedEntry, entry_row, prepared_row, read_at_most, unreadable
+from nhwc.flows.shards import entry_row, prepared_row, read_at_most
 from nhwc.flows.steps import Progress, no_progress
 from nhwc.flows.subject import Subject
 from nhwc.pipelines.image import Prepared, image_stages, prepare

@@ -8,10 +8,11 @@ import polars as pl
 import yaml
 
 from nhwc.flows.frozen_contract import contract_findings, read_contract
+from nhwc.flows.hashing import Hashes
 from nhwc.flows.own_rules import read_own_rules
 from nhwc.flows.publish import Draft
 from nhwc.flows.recipe import Recipe
-from nhwc.flows.shards import Hashes, entry_row, of_the_moment, violation_row
+from nhwc.flows.shards import entry_row, of_the_moment, violation_row
 from nhwc.pipelines.sources.labels import Labelling, class_findings, class_names
 from nhwc.pipelines.sources.protocol import Discovery, Entry
 from nhwc.pipelines.version import Version

@@ -10,11 +10,12 @@ import polars as pl
 
 from nhwc.flows.draft import drafted, known_rows, settled_rows
 from nhwc.flows.engines import Engine
+from nhwc.flows.hashing import Hashes, Known, hash_entries
 from nhwc.flows.mend import Condition, lost_chunks
 from nhwc.flows.publish import STAGING, Draft
 from nhwc.flows.recipe import Recipe
 from nhwc.flows.seen import Look, known_hashes, remember_hashes
-from nhwc.flows.shards import Chunk, Hashes, Known, MadeShard, Workshop, hash_entries, plan_chunks
+from nhwc.flows.shards import Chunk, MadeShard, Workshop, plan_chunks
 from nhwc.flows.steps import Progress, Step
 from nhwc.pipelines.sources.labels import Labelling, label_entries, read_label_file
 from nhwc.pipelines.sources.protocol import Discovery, Entry, Source

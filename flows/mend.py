@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nhwc.flows.durable import move_durably, write_text
+from nhwc.flows.hashing import Hashes
 from nhwc.flows.publish import (
     FIRST,
     REPORT,
@@ -29,7 +30,7 @@ from nhwc.flows.publish import (
 )
 from nhwc.flows.recipe import Recipe
 from nhwc.flows.shard_hashes import doubt_shards, shard_hashes
-from nhwc.flows.shards import Chunk, Hashes
+from nhwc.flows.shards import Chunk
 from nhwc.flows.soundness import Sums, found_hash, is_named, read_sums, unsound_files
 from nhwc.pipelines.checksums import CHECKSUMS, read_checksums, sha256_of
 from nhwc.pipelines.version import Latest, Version, numbers_in

@@ -19,8 +19,8 @@ from pathlib import Path
 import polars as pl
 
 from nhwc.flows.durable import write_frame, write_text
+from nhwc.flows.hashing import Hashes, Known
 from nhwc.flows.recipe import Recipe
-from nhwc.flows.shards import Hashes, Known
 from nhwc.pipelines.sources.protocol import STAMP, Source
 from nhwc.pipelines.version import Version
 from nhwc.validators.violation import Code

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,8 +17,10 @@ import pyarrow as pa
 
 from nhwc.flows.contained import prepare_contained
 from nhwc.flows.durable import write_durably, write_frame
+from nhwc.flows.hashing import Advance, HashedEntry, unreadable
 from nhwc.flows.native_stderr import silenced_native_stderr
 from nhwc.flows.parallel import THREADS, HandOver, Work, on_all_cores
+from nhwc.pipelines.encoded import EncodedImages
 from nhwc.pipelines.image import Prepared, image_stages
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.sources.protocol import Entry, Source
@@ -28,6 +29,7 @@ from nhwc.pipelines.store import (
     SHARD_BYTES,
     SHARD_SAMPLES,
     encoded_batch,
+    open_shard,
     record_batch,
     samples_a_shard,
     shard_name,
@@ -45,72 +47,15 @@ def of_the_moment(*also: Code) -> pl.Expr:
     return pl.col("code").is_in([str(code) for code in (*OF_THE_MOMENT, *also)])
 
 
-HASHED_AT_ONCE = 32
-"""Files that a thread hashes before it is given more: to hand over one takes longer than to hash a small one."""
-
 ROWS_AT_ONCE = 8192
 """Rows of the manifest that wait to become a frame."""
 
 SMALL_BYTES = 1 << 17
 """Of as many files as a thread is given at a time."""
 
-READ_AT_ONCE = 1 << 20
-"""Bytes of a file that are read for hashing at once."""
-
 _decoding = threading.BoundedSemaphore(THREADS)
 """Held while an image is decoded: of a source that is waited for there are more threads than cores, and each image
 takes the memory of its pixels."""
-
-Known = tuple[str, int]
-"""SHA-256 and size in bytes of a file that has not changed since it was read."""
-
-NOTHING: Mapping[str, Known] = MappingProxyType({})
-
-Advance = Callable[[int], None]
-"""Told how many more files are done."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HashedEntry:
-    """A candidate with the SHA-256 and the size in bytes of its file, or with why it cannot be read."""
-
-    entry: Entry
-    sha256: str | None = None
-    size: int | None = None
-    violation: Violation | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hashes:
-    """Every candidate hashed, in the entries' order.
-
-    Args:
-        entries: the candidates.
-        read: those that were read now, by name.
-        known: what is known of the others, by name. They are made when asked for: a hundred thousand objects more
-            would have the interpreter look through all that it has for garbage.
-    """
-
-    entries: Sequence[Entry]
-    read: Mapping[str, HashedEntry]
-    known: Mapping[str, Known]
-
-    @cached_property
-    def sample_ids(self) -> list[str]:
-        """Each candidate's."""
-        return [entry.sample_id for entry in self.entries]
-
-    def sha256(self, entry: Entry) -> str | None:
-        """Of one candidate's file; None where it was not read."""
-        known = self.known.get(entry.name)
-        return self.read[entry.name].sha256 if known is None else known[0]
-
-    def of(self, entry: Entry) -> HashedEntry:
-        """One of the entries, hashed."""
-        if (read := self.read.get(entry.name)) is not None:
-            return read
-        sha256, size = self.known[entry.name]
-        return HashedEntry(entry=entry, sha256=sha256, size=size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,42 +72,6 @@ class MadeShard:
 
     rows: pl.DataFrame
     decoded: int
-
-
-def hash_entries(
-    entries: Sequence[Entry], source: Source, *, max_bytes: int, advance: Advance, known: Mapping[str, Known] = NOTHING
-) -> Hashes:
-    """The SHA-256 of every candidate's file; a file of more than max_bytes is not read, nor is one that is known."""
-    still = {name: one for name, one in known.items() if one[1] <= max_bytes}
-    unread = [entry for entry in entries if entry.name not in still]
-    advance(len(entries) - len(unread))
-    read: dict[str, HashedEntry] = {}
-    work = partial(_hash_entry, source=source, max_bytes=max_bytes)
-    hashed = on_all_cores(work, unread, at_once=HASHED_AT_ONCE, threads=THREADS * source.readers)
-    for number, one in enumerate(hashed, 1):
-        read[one.entry.name] = one
-        if number % HASHED_AT_ONCE == 0 or number == len(unread):
-            advance((number - 1) % HASHED_AT_ONCE + 1)
-    return Hashes(entries=entries, read=read, known=still)
-
-
-def _hash_entry(entry: Entry, source: Source, max_bytes: int) -> HashedEntry:
-    try:
-        with source.open(entry) as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            if size > max_bytes:
-                expected, found = f"at most {max_bytes:,} bytes", f"{size:,} bytes"
-                violation = Violation(
-                    code=Code.TOO_MANY_BYTES, stage="probe", aspect="bytes", expected=expected, found=found
-                )
-                return HashedEntry(entry=entry, size=size, violation=violation)
-            digest = hashlib.sha256(file.read(READ_AT_ONCE))
-            while more := file.read(READ_AT_ONCE):
-                digest.update(more)
-            return HashedEntry(entry=entry, sha256=digest.hexdigest(), size=file.tell())
-    except OSError as error:
-        return HashedEntry(entry=entry, violation=unreadable(error))
 
 
 def plan_chunks(samples: Sequence[HashedEntry], image: ImageRecipe) -> list[Chunk]:
@@ -244,18 +153,41 @@ def make_shard(chunk: Chunk, workshop: Workshop, *, advance: Advance, hand_over:
 
 
 def _made_before(chunk: Chunk, workshop: Workshop) -> pl.DataFrame | None:
-    """The rows of a chunk that an earlier run finished, if its shard is there too."""
+    """The rows of a chunk that an earlier run finished, if its shard is there too, and both are what was written."""
     rows_file, shard_name = workshop.staging / f"{chunk.name}.parquet", f"{chunk.name}.arrow"
-    if not rows_file.is_file():
+    try:
+        rows = pl.read_parquet(rows_file)
+    except (FileNotFoundError, pl.exceptions.PolarsError):
         return None
-    rows = pl.read_parquet(rows_file)
     if rows.height != len(chunk.samples):  # a lost shard's samples alone, without those that were refused beside them
         return None
-    without = rows["shard"].null_count() == rows.height
-    if not (without or (workshop.staging / shard_name).is_file() or (workshop.shards / shard_name).is_file()):
+    without, staged = rows["shard"].null_count() == rows.height, workshop.staging / shard_name
+    if not (without or staged.is_file() or (workshop.shards / shard_name).is_file()):
+        return None
+    if staged.is_file() and not _is_whole(staged, rows.drop_nulls("shard"), workshop.image):
         return None
     splits = {sample.entry.sample_id: sample.entry.split for sample in chunk.samples}  # may be others by now
     return rows.with_columns(split=pl.col("sample_id").replace_strict(splits, return_dtype=pl.String))
+
+
+def _is_whole(staged: Path, rows: pl.DataFrame, image: ImageRecipe) -> bool:
+    """Whether a shard that waited to be published holds what was stored of these rows; it may have waited for long."""
+    try:
+        shard = open_shard(staged, image)
+    except (OSError, KeyError, AttributeError, pa.ArrowException):
+        return False
+    places, ids = rows["row"].to_list(), rows["sample_id"].to_list()
+    if len(shard.images) != len(places) or [shard.sample_ids[place].as_py() for place in places] != ids:
+        return False
+    images = shard.images
+    if isinstance(images, EncodedImages):
+        files = (hashlib.sha256(images.content(place)).hexdigest() for place in places)
+        return list(files) == rows["sha256"].to_list()
+    return [_pixel_hash(images[place]) for place in places] == rows["pixel_hash"].to_list()
+
+
+def _pixel_hash(pixels: Array) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
 
 
 def _write_shard(place: Path, content: _Content, rows: pl.DataFrame) -> None:
@@ -392,7 +324,7 @@ def _pixel_facts(pixels: Array) -> dict[str, Any]:
     """Hash, and mean and standard deviation of each channel in float64, of one stored image."""
     mean, std = channel_moments(pixels)
     return {
-        "pixel_hash": hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest(),
+        "pixel_hash": _pixel_hash(pixels),
         "channel_mean": mean.tolist(),
         "channel_std": std.tolist(),
     }
@@ -401,9 +333,3 @@ def _pixel_facts(pixels: Array) -> dict[str, Any]:
 def _write_arrow(batch: pa.RecordBatch, path: Path) -> None:
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write(batch)
-
-
-def unreadable(error: OSError) -> Violation:
-    """That a file cannot be read."""
-    found = error.strerror or str(error)
-    return Violation(code=Code.UNREADABLE_FILE, stage="probe", aspect="bytes", expected="a readable file", found=found)

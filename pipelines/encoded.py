@@ -46,12 +46,17 @@ class EncodedImages:
             content = np.frombuffer(self._files[row].as_buffer(), np.uint8)
             np.add.reduce(content[:: mmap.PAGESIZE])
 
+    def content(self, row: int) -> bytes:
+        """The file's own bytes."""
+        content: bytes = self._files[row].as_buffer().to_pybytes()
+        return content
+
     def __getitem__(self, row: int) -> Array:
         """One image (rows, cols, channels), each stage held against its contract.
 
         Raises DataError, the sample named, where the file no longer comes out as it did.
         """
-        content, sample_id = self._files[row].as_buffer().to_pybytes(), self._ids[row].as_py()
+        content, sample_id = self.content(row), self._ids[row].as_py()
         try:
             outcome = run_stages(self._stages, Encoded(content, probe(content)), sample_id=sample_id)
         except SampleRefused as refusal:

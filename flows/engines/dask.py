@@ -12,8 +12,9 @@ from typing import Any
 import distributed
 
 from nhwc.flows.engines.protocol import TRIES, make_apart, see_shards
+from nhwc.flows.hashing import Advance
 from nhwc.flows.parallel import kept_promises
-from nhwc.flows.shards import Advance, Chunk, MadeShard, Workshop
+from nhwc.flows.shards import Chunk, MadeShard, Workshop
 from nhwc.validators.errors import MachineError
 
 

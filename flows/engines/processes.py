@@ -18,8 +18,9 @@ from typing import Any
 
 from nhwc.flows.child import import_path, program
 from nhwc.flows.engines.protocol import TRIES, see_shards
+from nhwc.flows.hashing import Advance
 from nhwc.flows.parallel import THREADS, kept_promises
-from nhwc.flows.shards import Advance, Chunk, MadeShard, Workshop
+from nhwc.flows.shards import Chunk, MadeShard, Workshop
 from nhwc.validators.errors import MachineError
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from nhwc.flows.shards import Advance, Chunk, MadeShard, Workshop, make_shard
+from nhwc.flows.hashing import Advance
+from nhwc.flows.shards import Chunk, MadeShard, Workshop, make_shard
 from nhwc.validators.errors import MachineError
 
 EngineName = Literal["threads", "processes", "dask", "ray"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nhwc.flows.hashing import Advance
 from nhwc.flows.parallel import HandOver
-from nhwc.flows.shards import Advance, Chunk, MadeShard, Workshop, make_shard
+from nhwc.flows.shards import Chunk, MadeShard, Workshop, make_shard
 
 MOST_STEPS = 150
 """Prefect pays for each: beyond it, a step makes several shards."""

@@ -11,8 +11,9 @@ import tensorflow as tf
 from PIL import Image
 
 import nhwc
+from nhwc.flows.hashing import HashedEntry
 from nhwc.flows.recipe import Recipe
-from nhwc.flows.shards import HashedEntry, plan_chunks
+from nhwc.flows.shards import plan_chunks
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.sources.protocol import Entry
 from nhwc.pipelines.store import SHARD_BYTES, SHARD_SAMPLES, open_shard

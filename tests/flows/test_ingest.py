@@ -13,11 +13,11 @@ import yaml
 import nhwc
 from nhwc.flows.deciding import Ingested
 from nhwc.flows.durable import locked
+from nhwc.flows.hashing import hash_entries
 from nhwc.flows.ingest import run_ingest
 from nhwc.flows.recipe import Recipe
 from nhwc.flows.seen import HASHES, SEEN
 from nhwc.flows.shard_hashes import SHARD_HASHES
-from nhwc.flows.shards import hash_entries
 from nhwc.pipelines.image import load_image
 from nhwc.pipelines.store import open_shard
 from nhwc.validators.contract import image_contract

@@ -15,6 +15,7 @@ import nhwc
 from nhwc.flows import mend, shard_hashes
 from nhwc.flows.deciding import Ingested
 from nhwc.flows.ingest import run_ingest
+from nhwc.flows.publish import STAGING
 from nhwc.flows.recipe import Recipe
 from nhwc.flows.seen import SEEN
 from nhwc.flows.shard_hashes import SHARD_HASHES
@@ -257,3 +258,23 @@ def test_a_folder_that_only_looks_like_a_dataset_is_left_alone(photos: Path, rec
     (recipe.dataset_path / "1.0.0").mkdir(parents=True)
     with pytest.raises(RecipeError, match="expected a new folder or a published dataset"):
         run_ingest(recipe)
+
+
+@pytest.mark.parametrize("storage", ["pixels", "encoded"])
+@pytest.mark.parametrize("suffix", [".arrow", ".parquet"])
+def test_what_rots_while_it_waits_is_made_again(
+    photos: Path, recipe_for: Make, tree: Any, storage: str, suffix: str
+) -> None:
+    """A refused run leaves what it decoded; what changes of a shard before the next run is never published."""
+    image = {"rows": 4, "cols": 5, "storage": storage}
+    (photos / "cat" / "broken.png").write_bytes(b"")
+    recipe = recipe_for(image=image, checks={"bad_fraction": 0.5, "bad_fraction_per_class": 0.5})
+    expected = tree(run_ingest(recipe).place.parent)
+    shutil.rmtree(recipe.dataset_path)
+    assert "refused" == run_ingest(recipe_for(image=image, checks={"bad_fraction": 0})).outcome
+    for staged in (recipe.dataset_path / STAGING).glob(f"*{suffix}"):
+        content = bytearray(staged.read_bytes())
+        content[len(content) // 2] ^= 1
+        staged.write_bytes(content if suffix == ".arrow" else content[: len(content) // 2])
+    ingested = run_ingest(recipe)
+    assert (20, expected) == (ingested.made, tree(ingested.place.parent))
