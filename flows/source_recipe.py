@@ -21,7 +21,12 @@ from nhwc.pipelines.sources.stacked import Layout
 
 
 class _Kind(Part):
-    """What all kinds of sources answer."""
+    """What all kinds of sources answer.
+
+    Args:
+        kind: which kind of source it is; a folder where none is named.
+        path: where it lies: a path relative to the recipe.
+    """
 
     own_labels: ClassVar[bool] = True
     """The source says the label of each sample, and the split where it knows one; else folders or a file do."""
@@ -53,7 +58,11 @@ class _Kind(Part):
 
 
 class FolderRecipe(_Kind):
-    """A folder of image files, on this machine or on a store."""
+    """A folder of image files, on this machine or on a store.
+
+    Args:
+        path: the folder, relative to the recipe, or its URL, as s3://bucket/photos.
+    """
 
     own_labels: ClassVar[bool] = False
     kind: Literal["folder"] = "folder"
@@ -72,8 +81,10 @@ class FolderRecipe(_Kind):
 class IdxRecipe(_Kind):
     """IDX files, the MNIST family's, gzipped or not.
 
-    `path` is a folder with files named as MNIST's are (train-images-idx3-ubyte.gz, train-labels-..., t10k-...), or one
-    file of images; then `labels` is that of labels.
+    Args:
+        path: a folder with files named as MNIST's are (train-images-idx3-ubyte.gz, train-labels-..., t10k-...), or one
+            file of images.
+        labels: beside one file of images, that of labels.
     """
 
     kind: Literal["idx"]
@@ -93,8 +104,12 @@ class IdxRecipe(_Kind):
 class ArraysRecipe(_Kind):
     """NumPy's .npz, or a .npy of images.
 
-    `images` and `labels` name arrays of the .npz; without them all are taken that are named like x_train and y_train,
-    or images and labels. Beside a .npy, `labels` is the .npy of labels.
+    Args:
+        path: the .npz or .npy.
+        images: the .npz's array of images; without it all are taken that are named like x_train or images.
+        labels: the .npz's array of labels; without it those named like y_train or labels. Beside a .npy, the .npy of
+            labels.
+        layout: whether channels are the last axis of each image or the first.
     """
 
     kind: Literal["arrays"]
@@ -125,10 +140,13 @@ class ArraysRecipe(_Kind):
 
 
 class Hdf5Recipe(_Kind):
-    """An HDF5 file.
+    """An HDF5 file, whose images are of one size, or encoded files.
 
-    `images` and `labels` name datasets in it, as train/images; without them all are taken that are named like images
-    and labels. Images are of one size, or encoded files.
+    Args:
+        path: the file.
+        images: the dataset of images in it, as train/images; without it all are taken that are named like images.
+        labels: the dataset of labels; without it those named like labels.
+        layout: whether channels are the last axis of each image or the first.
     """
 
     kind: Literal["hdf5"]
@@ -148,7 +166,12 @@ class Hdf5Recipe(_Kind):
 
 
 class CifarRecipe(_Kind):
-    """A folder of CIFAR's binary batches; `labels` says which of CIFAR-100's two."""
+    """A folder of CIFAR's binary batches.
+
+    Args:
+        path: the folder, with its .bin files.
+        labels: which of CIFAR-100's two.
+    """
 
     kind: Literal["cifar"]
     labels: Literal["fine", "coarse"] = "fine"
@@ -167,7 +190,11 @@ class CifarRecipe(_Kind):
 class ParquetRecipe(_Kind):
     """Parquet or Arrow files as Hugging Face's datasets writes them: one, or a folder of them.
 
-    `image` and `label` name columns; without them they are image or img, and label or labels.
+    Args:
+        path: the file or folder.
+        image: the column of images; without it image or img.
+        label: the column of labels; without it label or labels.
+        layout: of arrays, whether channels are the last axis of each image or the first.
     """
 
     kind: Literal["parquet"]
