@@ -4,6 +4,7 @@ import io
 import runpy
 import shlex
 import subprocess
+import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -66,11 +67,18 @@ def _in_this_process(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
         if words[0] == "nhwc":
             monkeypatch.setattr("sys.argv", words)
             main()
-        elif words[1] == "-c":
-            exec(words[2], {})
         else:
-            monkeypatch.setattr("sys.argv", words[1:])
-            runpy.run_path(words[1], run_name="__main__")
+            _python(words[1:], monkeypatch)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return 0
+
+
+def _python(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a reader's script ends at no warning of the packages that it uses
+        if words[0] == "-c":
+            exec(words[1], {})
+        else:
+            monkeypatch.setattr("sys.argv", words)
+            runpy.run_path(words[0], run_name="__main__")

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,7 @@ NOT_RUN = {
     "pip install": "what it installs is there",
     "export": "the tests have an S3 and an environment of their own",
     "moto_server": "the tests have an S3 of their own",
-    "prefect": "serves on; tests/flows/test_prefect_run.py has a server",
     "nhwc schedule": "serves until it is ended; tests/flows/test_schedule.py starts and ends it",
-    "nhwc demo": "tests/flows/test_demo.py runs it, and the README shows what it prints",
-    "python benchmarks": "takes minutes",
     "python examples/distributed.py": "starts processes; tests/examples runs it",
     "python examples/data_service.py": "starts processes; tests/examples runs it",
 }
@@ -54,10 +52,10 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Typed:
-    """A line for a shell, what a page shows of its output, its exit status, and the line of the page."""
+    """A line for a shell, the output that a page shows if it shows any, exit status, and the line of the page."""
 
     command: str
-    shown: tuple[str, ...]
+    shown: tuple[str, ...] | None
     status: int
     line: int
 
@@ -77,7 +75,7 @@ def typed_lines(block: Block) -> Iterator[Typed]:
     lines = block.text.replace("\\\n", " ").splitlines()
     if block.language != "console":
         whole = [line for line in lines if line.strip() and not line.startswith("#")]
-        yield from (Typed(command=line, shown=(), status=0, line=block.line) for line in whole)
+        yield from (Typed(command=line, shown=None, status=0, line=block.line) for line in whole)
         return
     found: list[tuple[str, list[str]]] = []
     for line in lines:
@@ -95,9 +93,8 @@ def typed_lines(block: Block) -> Iterator[Typed]:
 def is_printed(shown: tuple[str, ...], printed: str) -> bool:
     """Whether that is what was printed. A line `...` stands for any lines, `...` in a line for anything there; blanks
     count as one, since a table into a pipe has tabs."""
-    anything, lines = r"(?:.*\n)*", ["...", *shown] if not shown else shown
-    wanted = [re.escape(" ".join(line.split())).replace(r"\.\.\.", ".*") + r"\n" for line in lines]
-    wanted = [anything if line == r".*\n" else line for line in wanted]
+    wanted = [re.escape(" ".join(line.split())).replace(r"\.\.\.", ".*") + r"\n" for line in shown]
+    wanted = [r"(?:.*\n)*" if line == r".*\n" else line for line in wanted]
     told = "".join(" ".join(line.split()) + "\n" for line in printed.rstrip().splitlines())
     return re.fullmatch("".join(wanted), told) is not None
 
@@ -109,8 +106,11 @@ def reason_not_run(command: str) -> str | None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_can_be_followed(page: Path, typed: Run, scratch: Path, request: pytest.FixtureRequest) -> None:
     """Files are written, lines typed; each ends with the status that the page says, and prints what it shows."""
-    if "s3://" in "".join(block.text for block in blocks(page) if block.language in SHELLS):
+    typed_text = "".join(block.text for block in blocks(page) if block.language in SHELLS)
+    if "s3://" in typed_text:
         request.getfixturevalue("s3")
+    if "photographs.py photos" not in typed_text:  # its reader has images of their own
+        shutil.copytree(request.getfixturevalue("photographs"), scratch / "photos")
     for block in blocks(page):
         if block.file:
             (scratch / block.file).write_text(block.text, encoding="utf-8")
@@ -121,7 +121,8 @@ def test_a_page_can_be_followed(page: Path, typed: Run, scratch: Path, request: 
             said = f"{page.name}:{one.line}: $ {one.command}\n{printed}"
             assert one.status == status, said
             assert "Traceback" not in printed, said
-            assert is_printed(one.shown, printed), "\n".join([said, "is not what the page shows:", *one.shown])
+            if one.shown is not None:
+                assert is_printed(one.shown, printed), "\n".join([said, "is not what the page shows:", *one.shown])
 
 
 def test_only_known_commands_are_shown() -> None:
@@ -173,3 +174,31 @@ def test_links_lead_somewhere(page: Path) -> None:
             headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.M)
             slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
             assert anchor in slugs, f"{page.name}: {link}#{anchor}"
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "holds"),
+    [
+        (("a 1", "b"), "a\t1\nb\n", True),
+        (("a", "..."), "a\nb\nc\n", True),
+        (("a", "...", "c"), "a\nc\n", True),
+        (("took ... s",), "took 0.2 s\n", True),
+        ((), "", True),
+        ((), "a\n", False),
+        (("a",), "a\nb\n", False),
+        (("b", "a"), "a\nb\n", False),
+        (("a 1",), "a 2\n", False),
+    ],
+)
+def test_what_is_shown_is_held_against_what_is_printed(shown: tuple[str, ...], printed: str, holds: bool) -> None:
+    """Every line, in order, but for `...`."""
+    assert holds is is_printed(shown, printed)
+
+
+def test_statuses_and_continued_lines_are_read() -> None:
+    """`echo $?` says the status of the line before; a backslash goes on; comments are passed over."""
+    text = "$ nhwc gate a\nrefused\n$ echo $?\n1\n$ nhwc gate \\\n  b\n"
+    found = [(one.command, one.shown, one.status) for one in typed_lines(Block(language="console", text=text, line=1))]
+    assert [("nhwc gate a", ("refused",), 1), ("nhwc gate    b", (), 0)] == found
+    (one,) = typed_lines(Block(language="sh", text="# a comment\nnhwc gate a  # more\n", line=1))
+    assert ("nhwc gate a  # more", None, 0) == (one.command, one.shown, one.status)
