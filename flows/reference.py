@@ -129,6 +129,8 @@ def _what(found: Schema) -> str:
     if "const" in found or "enum" in found:
         *most, last = (f"`{one}`" for one in found.get("enum", [found.get("const")]))
         return f"{', '.join(most)} or {last}" if most else last
+    if found["type"] == "object":
+        return f"names, each with {_what(found['additionalProperties'])}"
     if found["type"] == "array":
         one = found.get("items")
         return f"a list of {_what(one)}" if one else f"[{', '.join(map(_what, found['prefixItems']))}]"

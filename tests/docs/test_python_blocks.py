@@ -15,8 +15,8 @@ from nhwc.flows.recipe import parse_recipe
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 
-ELSEWHERE = {"readers.md"}
-"""Pages whose blocks have a test of their own."""
+ELSEWHERE = {"readers.md", "exports.md"}
+"""Pages whose blocks have a test of their own: tests/docs/test_pages.py, tests/flows/test_export.py."""
 
 NOT_RUN = {
     "grpc://": "needs a dispatcher and workers, which examples/data_service.py starts and tests/examples runs",
