@@ -4,7 +4,7 @@ VENV ?= .venv
 READY := $(VENV)/ready
 PEERS ?= benchmarks/.peers
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 demo: $(READY)
 	$(VENV)/bin/nhwc demo
@@ -17,6 +17,10 @@ lint: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+# the pages that are made from the code: recipe, its JSON Schema, codes, index
+docs: $(READY)
+	$(VENV)/bin/python -m nhwc.flows.reference docs
 
 # nhwc's speed beside its peers: one table, and docs/bench.png; BENCH=--quick tries it in minutes
 bench: $(READY) $(PEERS)/ready

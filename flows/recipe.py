@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import polars as pl
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import SkipJsonSchema
 
 from nhwc.flows.places import place_problems
 from nhwc.flows.printable import printable
@@ -32,12 +33,22 @@ from nhwc.validators.violation import Code
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
+Weight = Annotated[Level, BeforeValidator(lambda found: "off" if found is False else found)]
+"""YAML 1.1 takes `off` without quotes for false."""
+
 
 class LabelRecipe(Part):
     """Where labels come from, and, if given, the only class names in the order of their ids.
 
-    A source that has labels of its own gives them (`from: source`) unless the recipe names a file. Where they are
-    numbers, `classes` names them in their order.
+    A source that has labels of its own gives them (`from: source`) unless the recipe names a file.
+
+    Args:
+        from: `folder`, the class folders; `file`, a table; or `source`, the source's own.
+        file: with `from: file`: a CSV or Parquet file with columns path (relative to source.path), label, and perhaps
+            split.
+        depth: with `from: folder`: how many folders make a class; 2 makes animals/cat of animals/cat/1.jpg.
+        classes: only these, in the order of their ids; else those found, sorted. Where a source's labels are numbers,
+            these are their names, in their order.
     """
 
     from_: Literal["folder", "file", "source"] = Field("folder", alias="from")
@@ -68,7 +79,15 @@ class LabelRecipe(Part):
 
 
 class SplitRecipe(Part):
-    """Shares made by hash, or splits given by folders, by the label file or by a source that has its own."""
+    """Shares made by hash, or splits given by folders, by the label file or by a source that has its own.
+
+    Args:
+        from: `hash`, shares of each class, made so that no image moves when others come and no copies are parted;
+            `folder`, folders named train, validation and test above the classes; `file`, the label file's column split;
+            or `source`, the source's own.
+        train, validation, test: the split's share; all add up to 1.
+        seed: another one deals the images otherwise.
+    """
 
     from_: Literal["hash", "folder", "file", "source"] = Field("hash", alias="from")
     train: Fraction = 1
@@ -104,12 +123,19 @@ class SplitRecipe(Part):
 class CheckRecipe(Part):
     """How much may be quarantined before nothing is published, and what the gate looks for and how it weighs it.
 
-    `contract` is a frozen contract.yaml that images and classes must keep, `file` a Python file of own pandera rules.
+    Args:
+        bad_fraction: of the images, the share that may be quarantined; above it nothing is published.
+        bad_fraction_per_class: the same within each class.
+        rules: what a finding weighs, by its code: `refuse`, `warn` or `off`. Else most refuse, some warn.
+        thresholds: where a figure of an image becomes a finding.
+        balance: where the number of a class's images becomes a finding.
+        contract: a frozen contract.yaml that images and classes must keep, as `nhwc init` writes it.
+        file: a Python file of your own pandera rules over the manifest. It is run.
     """
 
     bad_fraction: Fraction = 0.02
     bad_fraction_per_class: Fraction = 0.1
-    rules: dict[Code, Level] = Field(default={})
+    rules: dict[Code, Weight] = Field(default={})
     thresholds: QualityThresholds = QualityThresholds()
     balance: BalanceThresholds = BalanceThresholds()
     contract: PathText | None = None
@@ -123,13 +149,29 @@ class CheckRecipe(Part):
 
 
 class PublishRecipe(Part):
-    """Where versions go: <to>/<dataset>/<version>."""
+    """Where versions go: `<to>/<dataset>/<version>`.
+
+    Args:
+        to: a folder, relative to the recipe, that does not lie in the source; or a URL on an object store.
+    """
 
     to: PathText
 
 
 class Recipe(Part):
-    """Everything that an ingest needs to know. Paths are relative to `base`, the folder of the recipe's file."""
+    """Everything that an ingest needs to know. Paths are relative to the folder of the recipe's file.
+
+    Args:
+        dataset: its name, and that of its folder.
+        source: where the images are; its keys are those of its kind.
+        image: what is asked of every image.
+        labels: where labels come from.
+        splits: how images come to be in train, validation and test. Without it everything is in train, or where the
+            source says.
+        checks: how much may be bad, what the gate looks for, and how it weighs it.
+        publish: where versions go.
+        base: that folder.
+    """
 
     dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=100)]
     source: SourceRecipe
@@ -138,7 +180,7 @@ class Recipe(Part):
     splits: SplitRecipe = SplitRecipe()
     checks: CheckRecipe = CheckRecipe()
     publish: PublishRecipe
-    base: Path = Field(default=Path(), exclude=True)
+    base: SkipJsonSchema[Path] = Field(default=Path(), exclude=True)
 
     @property
     def source_path(self) -> str | Path:

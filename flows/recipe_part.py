@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 
@@ -14,7 +14,7 @@ def _without_tilde(path: str) -> str:
     return path
 
 
-PathText = Annotated[str, AfterValidator(_without_tilde)]
+PathText = Annotated[str, AfterValidator(_without_tilde), WithJsonSchema({"type": "string", "pattern": "^(?!~)"})]
 
 
 class Part(BaseModel):

@@ -23,7 +23,12 @@ from nhwc.pipelines.sources.voc import Voc
 
 
 class Kind(Part):
-    """What all kinds of sources answer."""
+    """What all kinds of sources answer.
+
+    Args:
+        kind: which kind of source it is; a folder where none is named.
+        path: where it lies: a path relative to the recipe.
+    """
 
     own_labels: ClassVar[bool] = True
     """The source says the label of each sample, and the split where it knows one; else folders or a file do."""
@@ -55,7 +60,11 @@ class Kind(Part):
 
 
 class FolderRecipe(Kind):
-    """A folder of image files, on this machine or on a store."""
+    """A folder of image files, on this machine or on a store.
+
+    Args:
+        path: the folder, relative to the recipe, or its URL, as s3://bucket/photos.
+    """
 
     own_labels: ClassVar[bool] = False
     kind: Literal["folder"] = "folder"
@@ -74,8 +83,10 @@ class FolderRecipe(Kind):
 class IdxRecipe(Kind):
     """IDX files, the MNIST family's, gzipped or not.
 
-    `path` is a folder with files named as MNIST's are (train-images-idx3-ubyte.gz, train-labels-..., t10k-...), or one
-    file of images; then `labels` is that of labels.
+    Args:
+        path: a folder with files named as MNIST's are (train-images-idx3-ubyte.gz, train-labels-..., t10k-...), or one
+            file of images.
+        labels: beside one file of images, that of labels.
     """
 
     kind: Literal["idx"]
@@ -95,8 +106,12 @@ class IdxRecipe(Kind):
 class ArraysRecipe(Kind):
     """NumPy's .npz, or a .npy of images.
 
-    `images` and `labels` name arrays of the .npz; without them all are taken that are named like x_train and y_train,
-    or images and labels. Beside a .npy, `labels` is the .npy of labels.
+    Args:
+        path: the .npz or .npy.
+        images: the .npz's array of images; without it all are taken that are named like x_train or images.
+        labels: the .npz's array of labels; without it those named like y_train or labels. Beside a .npy, the .npy of
+            labels.
+        layout: whether channels are the last axis of each image or the first.
     """
 
     kind: Literal["arrays"]
@@ -127,10 +142,13 @@ class ArraysRecipe(Kind):
 
 
 class Hdf5Recipe(Kind):
-    """An HDF5 file.
+    """An HDF5 file, whose images are of one size, or encoded files.
 
-    `images` and `labels` name datasets in it, as train/images; without them all are taken that are named like images
-    and labels. Images are of one size, or encoded files.
+    Args:
+        path: the file.
+        images: the dataset of images in it, as train/images; without it all are taken that are named like images.
+        labels: the dataset of labels; without it those named like labels.
+        layout: whether channels are the last axis of each image or the first.
     """
 
     kind: Literal["hdf5"]
@@ -150,7 +168,12 @@ class Hdf5Recipe(Kind):
 
 
 class CifarRecipe(Kind):
-    """A folder of CIFAR's binary batches; `labels` says which of CIFAR-100's two."""
+    """A folder of CIFAR's binary batches.
+
+    Args:
+        path: the folder, with its .bin files.
+        labels: which of CIFAR-100's two.
+    """
 
     kind: Literal["cifar"]
     labels: Literal["fine", "coarse"] = "fine"
@@ -169,7 +192,11 @@ class CifarRecipe(Kind):
 class ParquetRecipe(Kind):
     """Parquet or Arrow files as Hugging Face's datasets writes them: one, or a folder of them.
 
-    `image` and `label` name columns; without them they are image or img, and label or labels.
+    Args:
+        path: the file or folder.
+        image: the column of images; without it image or img.
+        label: the column of labels; without it label or labels.
+        layout: of arrays, whether channels are the last axis of each image or the first.
     """
 
     kind: Literal["parquet"]
@@ -183,7 +210,12 @@ class ParquetRecipe(Kind):
 
 
 class CocoRecipe(Kind):
-    """COCO's annotations as crops: `path` is instances_*.json, `images` the folder of its pictures."""
+    """COCO's annotations as crops.
+
+    Args:
+        path: the annotations, instances_*.json.
+        images: the folder of its pictures.
+    """
 
     kind: Literal["coco"]
     images: PathText
@@ -202,7 +234,11 @@ class CocoRecipe(Kind):
 
 
 class VocRecipe(Kind):
-    """Pascal VOC's annotations as crops: `path` is the folder that has JPEGImages and Annotations."""
+    """Pascal VOC's annotations as crops.
+
+    Args:
+        path: the folder that has JPEGImages and Annotations.
+    """
 
     kind: Literal["voc"]
 

@@ -52,7 +52,7 @@ class QualityThresholds:
         low_bit_depth: of depth_used, below it: 5 of 8 bits come to 0.63, 8 bits in 16 to 0.5, photographs to 0.96.
         gray: of chroma, below it, if it is below `gray_contrast` times spread too, so that no dark or pale colour is
             taken for gray. Gray saved as colour JPEG comes to 0.01, photographs to 0.024 and more.
-        gray_contrast: as said.
+        gray_contrast: of chroma as a share of spread, below it: gray, if chroma is below `gray` too.
         gray_most: where more than this share of the set is gray, it is no colour set, and gray is not found.
         blank: of spread, below it: under 3 of 255 levels. Photographs have 0.067 and more.
         half_blank: of fill_share, from it on, where the fill is neither black nor white: photographs have none.

@@ -250,6 +250,22 @@ class Code(StrEnum):
     )
 
 
+CHAPTERS: dict[Code, str] = {
+    Code.HIDDEN: "What discovery sees",
+    Code.NO_CLASS: "Labels and splits",
+    Code.EMPTY_FILE: "What the header says",
+    Code.ALPHA: "What pixels are",
+    Code.SAME_BYTES: "What stands more than once",
+    Code.TRUNCATED: "What decoding and the stages say",
+    Code.NOTHING_KEPT: "What a run or a version says",
+    Code.SMALL_CLASS: "What the classes as a whole say",
+    Code.OWN_RULE: "What your own rules say",
+    Code.CLASS_DRIFT: "What a comparison with a baseline says",
+    Code.MODEL_INPUT: "What a model says",
+}
+"""The chapters of the table of codes, each by the code that begins it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Violation:
     """One finding against one sample, or against a whole dataset.

@@ -1,4 +1,4 @@
-"""Commands that make a dataset: demo, init, inspect, explain, ingest."""
+"""Commands that make a dataset: demo, init, inspect, schema, explain, ingest."""
 
 from __future__ import annotations
 
@@ -72,6 +72,14 @@ def inspect(
         say(text)
     if not all(sound for _, sound in looks):
         raise typer.Exit(1)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a recipe, by which editors complete and check one."""
+    from nhwc.flows.recipe_schema import schema_text
+
+    print(schema_text())
 
 
 @app.command()

@@ -229,3 +229,13 @@ def test_the_recorded_recipe_reads_back_equal(folder: Path) -> None:
         base=folder,
     )
     assert recipe == parse_recipe(yaml.safe_load(recipe.to_yaml()), base=folder)
+
+
+def test_off_needs_no_quotes(folder: Path) -> None:
+    """YAML 1.1 takes it for false, which means the same here; true means nothing."""
+    file = folder / "recipe.yaml"
+    file.write_text(yaml.safe_dump(plain()) + "checks: {rules: {dark: off, light: warn, gray: 'off'}}\n")
+    assert {"dark": "off", "light": "warn", "gray": "off"} == read_recipe(file).checks.rules
+    file.write_text(yaml.safe_dump(plain()) + "checks: {rules: {dark: on}}\n")
+    with pytest.raises(RecipeError, match=r"checks.rules.dark: found True, expected 'refuse', 'warn' or 'off'"):
+        read_recipe(file)
