@@ -43,6 +43,13 @@ def move_durably(old: Path, new: Path) -> None:
         _sync(old.parent)
 
 
+def sync_tree(folder: Path) -> None:
+    """Bring all that lies below a folder to the disk, itself included."""
+    for path in sorted(folder.rglob("*"), reverse=True):  # what lies in a folder before the folder
+        _sync(path)
+    _sync(folder)
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
