@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from nhwc.flows.durable import write_text
-from nhwc.flows.export.form import Array, Content, Encoded, Part, npy, png
+from nhwc.flows.export.form import Array, Content, Encoded, Part, files_line, npy, png
 from nhwc.flows.export.names import CLASSES, folder_names
 
 
@@ -60,15 +60,16 @@ class Folder:
         ]
         write_text(folder / CLASSES, json.dumps(named, indent=2, ensure_ascii=False) + "\n")
 
-    def reading(self, out: Path) -> str:
-        """By Keras, with the ids of this version; arrays by NumPy, in the order of the table."""
-        split = next(iter(self.content.splits))
+    def reading(self, out: Path) -> tuple[str, str]:
+        """By Keras, with the ids of this version; arrays by NumPy, in the order of classes and ids."""
+        folder = out / self.content.first_split
         rows, cols, channels = self.content.contract.sizes
         if not self.content.is_png:
-            return f"[numpy.load(path) for path in sorted(pathlib.Path({str(out / split)!r}).glob('*/*.npy'))]"
-        names = f"[one['folder'] for one in json.loads(pathlib.Path({str(out / CLASSES)!r}).read_text())]"
+            return "import numpy, pathlib", f"[numpy.load(file) for file in {files_line(folder, '*/*.npy')}]"
+        names = f"[one['folder'] for one in json.load(open({str(out / CLASSES)!r}))]"
         mode = {1: "grayscale", 3: "rgb", 4: "rgba"}[channels]
-        return (
-            f"keras.utils.image_dataset_from_directory({str(out / split)!r}, class_names={names}, "
+        code = (
+            f"keras.utils.image_dataset_from_directory({str(folder)!r}, class_names={names}, "
             f"image_size=({rows}, {cols}), color_mode={mode!r}, shuffle=False)"
         )
+        return "import json, keras", code

@@ -28,7 +28,7 @@ class Content:
         number: of the version.
         contract: of every image: axes rows, cols, channels, fully determined.
         classes: class names in the order of their ids.
-        splits: how many samples each split has that has any, by name.
+        splits: how many samples each split has that has any, by name: train, validation, test.
     """
 
     dataset: str
@@ -46,6 +46,11 @@ class Content:
     def dtype(self) -> np.dtype[Any]:
         """Of every image."""
         return np.dtype(self.contract.dtypes[0])
+
+    @property
+    def first_split(self) -> str:
+        """The split that stands first; `train` where it has samples."""
+        return next(iter(self.splits))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +92,13 @@ Encoded = tuple[Sample, bytes]
 class Form(Protocol):
     """One form of an export. The same content and the same libraries make the same bytes."""
 
-    name: ClassVar[str]
     libraries: ClassVar[tuple[str, ...]]
     """The distributions, beside nhwc, that make its bytes what they are."""
+
+    @property
+    def name(self) -> str:
+        """Which form it is: of two that are called so, the same content makes the same export."""
+        ...
 
     @property
     def content(self) -> Content:
@@ -112,8 +121,8 @@ class Form(Protocol):
         """Write durably what is not of one part. The SHA-256 of each part's files is given by relative path."""
         ...
 
-    def reading(self, out: Path) -> str:
-        """A line of Python, below its imports, that reads the first split back."""
+    def reading(self, out: Path) -> tuple[str, str]:
+        """What to import, and the expression that reads the first split back."""
         ...
 
 
@@ -122,6 +131,11 @@ def png(image: Array) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG", compress_level=PNG_LEVEL)
     return file.getvalue()
+
+
+def files_line(folder: Path, pattern: str) -> str:
+    """Python for the files of a folder whose names are like that, in order; of any folder's name."""
+    return f"[str(file) for file in sorted(pathlib.Path({str(folder)!r}).glob({pattern!r}))]"
 
 
 def npy(image: Array) -> bytes:

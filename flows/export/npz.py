@@ -77,10 +77,10 @@ class Npz:
         write_durably(folder / FILE, write)
         shutil.rmtree(folder / _PARTS)
 
-    def reading(self, out: Path) -> str:
+    def reading(self, out: Path) -> tuple[str, str]:
         """By NumPy."""
-        split = next(iter(self.content.splits))
-        return f'numpy.load({str(out / FILE)!r})["images_{split}"]'
+        names = [f"{name}_{self.content.first_split}" for name in ("images", "labels")]
+        return "import numpy", f"[numpy.load({str(out / FILE)!r})[name] for name in {names}]"
 
 
 def _stretches(parts: Sequence[Path], name: str) -> Iterator[bytes]:

@@ -118,6 +118,6 @@ class Parquet:
             f"Version {self.content.number}, exported by nhwc: {self.content.contract}.\n"
         )
 
-    def reading(self, out: Path) -> str:
+    def reading(self, out: Path) -> tuple[str, str]:
         """By `datasets`."""
-        return f"datasets.load_dataset({str(out)!r}, split={next(iter(self.content.splits))!r})"
+        return "import datasets", f"datasets.load_dataset({str(out)!r}, split={self.content.first_split!r})"

@@ -1,35 +1,42 @@
-"""A directory that `tfds.builder_from_directory` opens: ArrayRecord files and TFDS's own metadata."""
+"""A directory that `tfds.builder_from_directory` opens: files of examples, and TFDS's own metadata."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from nhwc.flows.durable import write_durably
-from nhwc.flows.export.form import Array, Content, Encoded, Part, png
+from nhwc.flows.export.form import Array, Content, Encoded, Part, Sample, png
 from nhwc.flows.export.tfrecord import example
 
 _OPTIONS = "group_size:1,uncompressed"
-"""A record at a time can be reached, as `as_data_source` does; PNG cannot be compressed further."""
+"""Of ArrayRecord: each record can be reached by itself; PNG cannot be compressed further."""
 
 
 @dataclass(frozen=True)
 class Tfds:
-    """`<name>-<split>.array_record-00000-of-00002`, of which TFDS reads both `as_dataset` and `as_data_source`.
+    """`<name>-<split>.<file format>-00000-of-00002`, which is tfrecord or array_record.
 
     8-bit gray and RGB images are `Image` features of PNG; all others are `Tensor`, since TFDS's readers make other
     pixels of such PNG, and not the same ones.
     """
 
-    name: ClassVar[str] = "tfds"
     libraries: ClassVar[tuple[str, ...]] = ("pillow", "tensorflow-datasets", "array-record")
     content: Content
+    file_format: str
+
+    @property
+    def name(self) -> str:
+        """With the file format."""
+        return f"tfds ({self.file_format})"
 
     @property
     def is_image(self) -> bool:
@@ -54,19 +61,19 @@ class Tfds:
         path = Path(template.sharded_filepath(shard_index=part.number, num_shards=part.count))
 
         def write(unfinished: Path) -> None:
-            writer = ArrayRecordWriter(str(unfinished), _OPTIONS)
-            for sample, image in samples:
-                features: dict[str, bytes | list[int]] = {
-                    "image": image,
-                    "label": [sample.label_id],
-                    "path": sample.path.encode(),
-                    "sample_id": sample.sample_id.encode(),
-                }
-                writer.write(example(features))
-            writer.close()
+            with closing(self._writer(unfinished)) as writer:
+                for sample, image in samples:
+                    writer.write(_example(sample, image))
 
         write_durably(path, write)
         return [path]
+
+    def _writer(self, path: Path) -> Any:
+        return (
+            tf.io.TFRecordWriter(str(path))
+            if self.file_format == "tfrecord"
+            else ArrayRecordWriter(str(path), _OPTIONS)
+        )
 
     def finish(self, parts: Sequence[Part], folder: Path, sums: Mapping[str, str]) -> None:
         """Write what TFDS has to know of features, splits and their files."""
@@ -113,9 +120,24 @@ class Tfds:
         name = re.sub(r"[^a-z0-9]+", "_", self.content.dataset.lower()).strip("_")
         if not name[:1].isalpha():  # as TFDS wants a name to begin
             name = f"dataset_{name}".rstrip("_")
-        return tfds.core.ShardedFileTemplate(data_dir=folder, dataset_name=name, filetype_suffix="array_record")
+        return tfds.core.ShardedFileTemplate(data_dir=folder, dataset_name=name, filetype_suffix=self.file_format)
 
-    def reading(self, out: Path) -> str:
-        """By TFDS as a tf.data.Dataset."""
-        split = next(iter(self.content.splits))
-        return f"tfds.builder_from_directory({str(out)!r}).as_dataset(split={split!r}, as_supervised=True)"
+    def reading(self, out: Path) -> tuple[str, str]:
+        """By TFDS, as a tf.data.Dataset or, of ArrayRecord, as a sequence."""
+        split = repr(self.content.first_split)
+        reading = (
+            f"as_dataset(split={split}, as_supervised=True)"
+            if self.file_format == "tfrecord"
+            else f"as_data_source(split={split})"
+        )
+        return "import tensorflow_datasets as tfds", f"tfds.builder_from_directory({str(out)!r}).{reading}"
+
+
+def _example(sample: Sample, image: bytes) -> bytes:
+    features: dict[str, bytes | list[int]] = {
+        "image": image,
+        "label": [sample.label_id],
+        "path": sample.path.encode(),
+        "sample_id": sample.sample_id.encode(),
+    }
+    return example(features)

@@ -10,7 +10,7 @@ from typing import ClassVar
 import tensorflow as tf
 
 from nhwc.flows.durable import write_durably
-from nhwc.flows.export.form import Array, Content, Encoded, Part, Sample, png
+from nhwc.flows.export.form import Array, Content, Encoded, Part, Sample, files_line, png
 from nhwc.flows.export.names import write_classes
 
 
@@ -61,22 +61,20 @@ class TFRecord:
         """Write the class names."""
         write_classes(folder, self.content.classes)
 
-    def reading(self, out: Path) -> str:
+    def reading(self, out: Path) -> tuple[str, str]:
         """By tf.data."""
-        split = next(iter(self.content.splits))
         image, decoded = "image/encoded", 'tf.io.decode_png(x["image/encoded"])'
         if not self.content.is_png:
             shape, dtype = list(self.content.contract.sizes), self.content.dtype.name
             image, decoded = "image/raw", f'tf.reshape(tf.io.decode_raw(x["image/raw"], "{dtype}"), {shape})'
-        features = (
-            f'{{"{image}": tf.io.FixedLenFeature([], tf.string), '
-            '"image/class/label": tf.io.FixedLenFeature([], tf.int64)}'
-        )
-        return (
-            f"tf.data.TFRecordDataset(tf.io.matching_files({str(out / split)!r} + '-*.tfrecord'))"
-            f".map(lambda x: tf.io.parse_single_example(x, {features}))"
+        kinds = {image: "tf.string", "image/class/label": "tf.int64"}
+        features = ", ".join(f'"{name}": tf.io.FixedLenFeature([], {kind})' for name, kind in kinds.items())
+        code = (
+            f"tf.data.TFRecordDataset({files_line(out, f'{self.content.first_split}-*.tfrecord')})"
+            f".map(lambda x: tf.io.parse_single_example(x, {{{features}}}))"
             f'.map(lambda x: ({decoded}, x["image/class/label"]))'
         )
+        return "import pathlib, tensorflow as tf", code
 
 
 def example(features: Mapping[str, bytes | list[int]]) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from nhwc.flows.durable import write_durably
-from nhwc.flows.export.form import Array, Content, Encoded, Part, npy, png
+from nhwc.flows.export.form import Array, Content, Encoded, Part, files_line, npy, png
 from nhwc.flows.export.names import write_classes
 
 
@@ -53,12 +53,11 @@ class WebDataset:
         """Write the class names."""
         write_classes(folder, self.content.classes)
 
-    def reading(self, out: Path) -> str:
+    def reading(self, out: Path) -> tuple[str, str]:
         """By webdataset."""
-        split = next(iter(self.content.splits))
-        decode = '.decode("pil")' if self.content.is_png else ".decode()"
-        files = f"sorted(glob.glob({str(out / split)!r} + '-*.tar'))"
-        return f'webdataset.WebDataset({files}, shardshuffle=False){decode}.to_tuple("{self._suffix}", "cls")'
+        files = files_line(out, f"{self.content.first_split}-*.tar")
+        columns = f'.decode("pil").to_tuple("{self._suffix}", "cls")'
+        return "import pathlib, webdataset", f"webdataset.WebDataset({files}, shardshuffle=False){columns}"
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
