@@ -70,9 +70,19 @@ class Parquet:
 
     @cached_property
     def _schema(self) -> pa.Schema:
-        columns = {"image": self._image_type, "label": pa.int64(), **dict.fromkeys(_TEXTS, pa.string())}
+        image = pa.field("image", self._image_type)
+        if not self.content.is_png:
+            image = image.with_metadata(self._array_metadata)
+        others = pa.field("label", pa.int64()), *(pa.field(name, pa.string()) for name in _TEXTS)
         said = json.dumps({"info": {"features": self._features}}, ensure_ascii=False)
-        return pa.schema(columns, metadata={"huggingface": said})
+        return pa.schema([image, *others], metadata={"huggingface": said})
+
+    @property
+    def _array_metadata(self) -> dict[str, str]:
+        """By what `datasets` knows its Array3D; to who has it not loaded the column is of lists."""
+        said = json.dumps([self.content.contract.sizes, self.content.dtype.name])
+        name = "datasets.features.features.Array3DExtensionType"
+        return {"ARROW:extension:name": name, "ARROW:extension:metadata": said}
 
     @property
     def _features(self) -> dict[str, Any]:

@@ -56,7 +56,10 @@ class WebDataset:
     def reading(self, out: Path) -> tuple[str, str]:
         """By webdataset."""
         files = files_line(out, f"{self.content.first_split}-*.tar")
-        columns = f'.decode("pil").to_tuple("{self._suffix}", "cls")'
+        mode = (
+            {1: '"pill"', 3: '"pilrgb"', 4: '"pilrgba"'}[self.content.contract.sizes[-1]] if self.content.is_png else ""
+        )
+        columns = f'.decode({mode}).to_tuple("{self._suffix}", "cls")'
         return "import pathlib, webdataset", f"webdataset.WebDataset({files}, shardshuffle=False){columns}"
 
 
