@@ -13,11 +13,12 @@ CROISSANT = "croissant.json"
 _VERSION = "1.1"
 """Of the standard: the first that has arrays."""
 
-_TERMS = """
-    arrayShape citeAs column containedIn equivalentProperty extract field fileProperty fileObject fileSet format includes
-    isArray isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace samplingRate
-    separator source subField transform
-""".split()
+_TERMS = (
+    "arrayShape", "citeAs", "column", "containedIn", "equivalentProperty", "extract", "field", "fileProperty",
+    "fileObject", "fileSet", "format", "includes", "isArray", "isLiveDataset", "jsonPath", "key", "md5", "parentField",
+    "path", "recordSet", "references", "regex", "repeated", "replace", "samplingRate", "separator", "source",
+    "subField", "transform",
+)  # fmt: skip
 
 _CONTEXT: Mapping[str, Any] = {
     "@language": "en",

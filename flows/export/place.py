@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from nhwc.flows.durable import locked, move_durably, sync_tree, write_text
 from nhwc.flows.export.form import Part
 from nhwc.flows.publish import checksums_text
 from nhwc.pipelines.checksums import CHECKSUMS, read_checksums, sha256_of
-from nhwc.validators.errors import RecipeError
+from nhwc.validators.errors import BusyError, RecipeError
 
 EXPORT = "export.json"
 """In an export, beside CHECKSUMS: what was exported."""
@@ -45,7 +45,19 @@ def is_whole(out: Path, told: Mapping[str, Any]) -> bool:
     if damaged := _damaged(out):
         found = f"this export, in which {', '.join(damaged[:5])} {'is' if len(damaged) == 1 else 'are'} damaged"
         raise RecipeError(str(out), (f"found {found}: remove the folder, then export again",))
+    _tidy(_workplace(out))
     return True
+
+
+def _workplace(out: Path) -> Path:
+    return out.with_name(f".{out.name}.nhwc-export")
+
+
+def _tidy(folder: Path) -> None:
+    """Remove a workplace that a run left which was killed once the export was at its place."""
+    if folder.is_dir():
+        with suppress(BusyError), locked(folder):
+            shutil.rmtree(folder)
 
 
 def _refusal(out: Path, found: str) -> RecipeError:
@@ -71,7 +83,7 @@ def workplace(out: Path, told: Mapping[str, Any]) -> Iterator[Workplace]:
 
     Raises BusyError where another process is at it.
     """
-    folder, text = out.with_name(f".{out.name}.nhwc-export"), json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    folder, text = _workplace(out), json.dumps(told, indent=2, ensure_ascii=False) + "\n"
     with locked(folder):
         place = Workplace(folder=folder, out=out)
         if not (place.tree / EXPORT).is_file() or (place.tree / EXPORT).read_text(encoding="utf-8") != text:

@@ -5,7 +5,6 @@ import errno
 import gc
 import hashlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -19,6 +18,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import datasets
+import fsspec
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -27,6 +27,7 @@ from PIL import Image
 
 import nhwc
 from nhwc.flows import export as exporting
+from nhwc.flows.durable import locked
 from nhwc.flows.export import FORMS, export
 from nhwc.flows.export.names import folder_names
 from nhwc.flows.export.place import Workplace
@@ -80,8 +81,9 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Versio
             folder = tmp_path_factory.mktemp(kind)
             if kind == "odd":
                 write_photos(folder, [f"{number}.png" for number in range(22)])
-                lines = [f"{number}.png," + json.dumps(ODD_CLASSES[number // 2]) for number in range(22)]
-                (folder / "labels.csv").write_text("\n".join(["path,label", *lines]))
+                with (folder / "labels.csv").open("w", newline="") as file:
+                    rows = [(f"{number}.png", ODD_CLASSES[number // 2]) for number in range(22)]
+                    csv.writer(file).writerows([("path", "label"), *rows])
                 known[kind] = published(folder, {}, {"from": "file", "file": "labels.csv"})
             else:
                 names = [f"{label}/{number}.png" for label in ("cat", "not sure") for number in range(7)]
@@ -127,7 +129,7 @@ def read_tfds(out: Path, split: str) -> Samples:
     names = builder.info.features["label"].names
     read = builder.as_data_source if list(out.glob("*.array_record-*")) else builder.as_dataset
     assert len(read(split=f"{split}[:50%]")) == round(builder.info.splits[split].num_examples / 2)
-    found = tfds.as_numpy(read(split=split))
+    found = read(split=split) if read == builder.as_data_source else tfds.as_numpy(read(split=split))
     return {one["sample_id"].decode(): (image_of(one["image"]), one["label"], names[one["label"]]) for one in found}
 
 
@@ -243,4 +245,282 @@ def test_every_sample_comes_back(versions: Callable[[str], Version], tmp_path: P
     exported = export(version.dataset, to=to, out=tmp_path / "out")
     assert (True, {"train": 8, "test": 6}) == (exported.is_new, exported.splits)
     assert_equal(version, READERS[to], tmp_path / "out")
-    assert not [path for path in (tmp_path / "out").rglob("*validation*")]
+    assert not list((tmp_path / "out").rglob("*validation*"))
+
+
+def test_array_record_is_read_at_any_place(versions: Callable[[str], Version], tmp_path: Path) -> None:
+    """By `as_data_source`, which reads no TFRecord."""
+    version = versions("rgb")
+    export(version.dataset, to="tfds", out=tmp_path / "out", file_format="array_record")
+    assert_equal(version, read_tfds, tmp_path / "out")
+
+
+@pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")  # mlcroissant's own
+@pytest.mark.parametrize("kind", ["gray", "uint16"])
+def test_croissant_describes_an_export_of_parquet(
+    versions: Callable[[str], Version], tmp_path: Path, kind: str
+) -> None:
+    """Its own checker finds no error, its reader finds every sample, and the hashes are the files'."""
+    export(versions(kind).dataset, to="parquet", out=tmp_path / "out")
+    assert_equal(versions(kind), read_croissant, tmp_path / "out")
+    files = [
+        one for one in json.loads((tmp_path / "out" / "croissant.json").read_text())["distribution"] if "sha256" in one
+    ]
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "out" / "data").iterdir()}
+    assert found == {Path(one["contentUrl"]).name: one["sha256"] for one in files}
+
+
+@pytest.mark.parametrize("to", ["tfrecord", "webdataset", "parquet", "npz", "folder"])
+def test_classes_may_be_called_anything(versions: Callable[[str], Version], tmp_path: Path, to: str) -> None:
+    """Nothing is written elsewhere, and every name comes back."""
+    version = versions("odd")
+    assert set(ODD_CLASSES) == set(version.classes)
+    export(version.dataset, to=to, out=tmp_path / "deep" / "out")
+    assert ["deep"] == [path.name for path in tmp_path.iterdir()]
+    assert ["out"] == [path.name for path in (tmp_path / "deep").iterdir()]
+    assert_equal(version, READERS[to], tmp_path / "deep" / "out")
+    sums = (tmp_path / "deep" / "out" / "checksums").read_bytes()
+    assert sums.isascii()  # `sha256sum -c` reads it under any locale
+
+
+def test_names_of_folders_can_be_told_back() -> None:
+    """Each differs from all others, whatever case counts for, and none leads out."""
+    names = folder_names(ODD_CLASSES)
+    assert len(names) == len({name.casefold() for name in names})
+    for label, name in zip(ODD_CLASSES, names, strict=True):
+        assert re.fullmatch(r"[A-Za-z0-9_%~!'()+,=@-][A-Za-z0-9_%~!'()+,=@. -]*", name)
+        assert len(name) < 200
+        assert label.startswith(unquote(name.partition("~")[0]))
+    assert [
+        "cat",
+        "not sure",
+        "%2E%2E",
+        "%2Ehidden",
+        "Hat",
+        f"hat~{hashlib.sha256(b'hat').hexdigest()[:8]}",
+    ] == folder_names(["cat", "not sure", "..", ".hidden", "Hat", "hat"])
+
+
+def test_names_that_tfds_would_change_are_refused(versions: Callable[[str], Version], tmp_path: Path) -> None:
+    """It strips its lines of names."""
+    with pytest.raises(nhwc.RecipeError, match=r"classes: found 'naïve\\n', which TFDS reads back otherwise"):
+        export(versions("odd").dataset, to="tfds", out=tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def pairs(version: Version) -> list[tuple[bytes, int]]:
+    """Image and label of the samples of train, in the order of `nhwc.load`."""
+    return [
+        (image.tobytes(), int(label))
+        for images, labels in nhwc.load(version.dataset).as_numpy_iterator()
+        for image, label in zip(images, labels, strict=True)
+    ]
+
+
+AS_PAIRS: dict[str, Callable[[Any], list[tuple[Any, Any]]]] = {
+    "tfds": lambda train: list(train.as_numpy_iterator()),
+    "tfrecord": lambda train: list(train.as_numpy_iterator()),
+    "webdataset": list,
+    "parquet": lambda train: [(one["image"], one["label"]) for one in train],
+    "npz": lambda train: list(zip(*train, strict=True)),
+    "folder": lambda train: list(train.unbatch().as_numpy_iterator()),
+}
+
+
+@pytest.mark.parametrize("to", FORMS)
+def test_the_line_that_is_told_reads_it_back(
+    versions: Callable[[str], Version], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    """As it stands, and where a part is all in the order of `nhwc.load`; from a folder with an odd name too."""
+    monkeypatch.setattr(exporting, "PART_SAMPLES", 100)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    exported = export(versions("rgb").dataset, to=to, out=tmp_path / "it's 1")
+    names: dict[str, Any] = {}
+    with collected(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        exec(exported.reading, names)
+        found = AS_PAIRS[to](names["train"])
+    told = [(np.asarray(image).astype(np.uint8).tobytes(), int(label)) for image, label in found]
+    expected = pairs(versions("rgb"))
+    if to == "folder":  # which is read class by class
+        expected, told = sorted(expected), sorted(told)
+    assert expected == told
+
+
+def inodes(folder: Path) -> set[int]:
+    return {path.stat().st_ino for path in folder.rglob("*") if path.is_file()}
+
+
+def hidden(out: Path) -> Path:
+    return out.with_name(f".{out.name}.nhwc-export")
+
+
+@pytest.mark.parametrize("to", FORMS)
+def test_a_full_disk_amid_an_export(
+    versions: Callable[[str], Version], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: Tree, to: str
+) -> None:
+    """Nothing is at its place then; the next run keeps what was finished and is not damaged, and ends the same."""
+    dataset, finish, noted = versions("gray").dataset, Workplace.finish, []
+
+    def full(place: Workplace, part: Any, paths: Any) -> dict[str, str]:
+        if len(noted) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device", str(place.tree))
+        noted.append([path.stat().st_ino for path in paths])
+        return finish(place, part, paths)
+
+    monkeypatch.setattr(Workplace, "finish", full)
+    out = tmp_path / "out"
+    with pytest.raises(nhwc.MachineError, match="No space left on device: mend it, then run the same again"):
+        export(dataset, to=to, out=out)
+    assert not out.exists()
+    monkeypatch.setattr(Workplace, "finish", finish)
+    (damaged,) = (path for path in hidden(out).rglob("*") if path.is_file() and path.stat().st_ino == noted[0][0])
+    damaged.write_bytes(b"x" + damaged.read_bytes()[1:])
+    exported = export(dataset, to=to, out=out)
+    assert exported.is_new
+    assert not hidden(out).exists()
+    if to != "npz":  # which puts its parts together
+        assert {*noted[1], *noted[2]} <= inodes(out)
+    export(dataset, to=to, out=tmp_path / "other")
+    assert tree(out) == tree(tmp_path / "other")
+
+
+KILLED = """
+import os, signal, sys
+from nhwc.flows import export
+from nhwc.flows.export import place
+export.PART_SAMPLES, move = 3, place.move_durably
+def killed(*paths):
+    if sys.argv[3] == "after it":
+        move(*paths)
+    os.kill(os.getpid(), signal.SIGKILL)
+finish, done = place.Workplace.finish, []
+def second(self, part, paths):
+    if sys.argv[3] == "amid" and done:
+        killed()
+    done.append(part)
+    return finish(self, part, paths)
+place.Workplace.finish = second
+if sys.argv[3] != "amid":
+    place.move_durably = killed
+export.export(sys.argv[1], to="webdataset", out=sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("when", ["amid", "at the end", "after it"])
+def test_a_killed_export_goes_on(versions: Callable[[str], Version], tmp_path: Path, tree: Tree, when: str) -> None:
+    """In another process, which makes the same bytes and leaves nothing else."""
+    dataset, out = versions("rgb").dataset, tmp_path / "out"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(dataset), str(out), when], check=False)
+    assert (-signal.SIGKILL, when == "after it") == (done.returncode, out.exists())
+    kept = inodes(out if out.exists() else hidden(out) / "tree")
+    exported = export(dataset, to="webdataset", out=out)
+    assert exported.is_new == (when != "after it")
+    assert len(kept & inodes(out)) >= 2
+    assert ["out"] == [path.name for path in tmp_path.iterdir()]
+    export(dataset, to="webdataset", out=tmp_path / "other")
+    assert tree(out) == tree(tmp_path / "other")
+
+
+def test_an_export_that_is_there_is_left(version: Version, tmp_path: Path, tree: Tree, nhwc_command: Run) -> None:
+    """The same again says so; `sha256sum` finds its checksums right; `export.json` says what it is."""
+    status, said, _ = nhwc_command("export", version.dataset, "--to", "folder", "out")
+    assert (0, "out: 1.0.0 as folder", "8 in train, 6 in test") == (status, said[:20], said.splitlines()[0][-21:])
+    assert "to read it back:\nimport json, keras\ntrain = keras.utils." in said
+    before = tree(tmp_path / "out"), inodes(tmp_path / "out")
+    status, said, _ = nhwc_command("export", version.folder, "--to", "folder", "out")
+    assert (0, True) == (status, "as it was there already" in said)
+    assert before == (tree(tmp_path / "out"), inodes(tmp_path / "out"))
+    subprocess.run(["sha256sum", "--check", "--quiet", "--strict", "checksums"], cwd=tmp_path / "out", check=True)
+    told = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert ("folder", "Pets-2", "1.0.0") == (told["form"], told["dataset"], told["version"])
+
+
+def test_other_things_are_never_overwritten(version: Version, tmp_path: Path, tree: Tree, nhwc_command: Run) -> None:
+    """Status 2, what is there in words, and not a byte changed."""
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    for out in ("empty", "damaged", "unlisted"):
+        assert 0 == nhwc_command("export", version.dataset, "--to", "npz", out)[0]
+    (tmp_path / "damaged" / "arrays.npz").write_bytes(b"")
+    (tmp_path / "unlisted" / "checksums").unlink()
+    before = tree(tmp_path)
+    for to, out, told in (
+        ("npz", "file", "found something else there, expected nothing: name another place"),
+        ("npz", "link", "found something else there"),
+        ("npz", "full", "found something else there"),
+        ("webdataset", "empty", "found an export to npz of Pets-2 1.0.0 there"),
+        ("npz", "damaged", "found this export, in which arrays.npz is damaged: remove the folder, then export again"),
+        ("npz", "unlisted", "found this export, in which checksums is damaged"),
+    ):
+        status, _, said = nhwc_command("export", version.dataset, "--to", to, out)
+        assert (2, True) == (status, told in said), said
+    assert before == tree(tmp_path)
+
+
+def test_all_that_is_wrong_with_a_call_is_told(version: Version, tmp_path: Path, nhwc_command: Run) -> None:
+    """At once, with status 2."""
+    status, _, said = nhwc_command("export", "nowhere", "--to", "zip", "s3://bucket/out", "--file-format", "csv")
+    assert 2 == status
+    for told in (
+        "found no such folder, expected a published dataset",
+        "to: found 'zip', expected one of tfds, tfrecord, webdataset, parquet, npz, folder",
+        "out: found s3://bucket/out, expected a folder on this machine",
+        "file_format: found 'csv', expected one of tfrecord, array_record",
+    ):
+        assert told in said
+    with pytest.raises(nhwc.RecipeError, match="lies in the dataset: name a place outside of it") as refused:
+        export(version.dataset, to="npz", out=version.dataset / "out", file_format="tfrecord")
+    assert "file_format: found 'tfrecord' beside npz, expected it of tfds only" in str(refused.value)
+    with pytest.raises(nhwc.RecipeError, match=r"out: found '\.', expected a folder that is not there yet"):
+        export(version.dataset, to="npz", out=".")
+
+
+def damage_pixels(version: Version) -> str:
+    row = version.kept.filter(split="test").row(2, named=True)
+    shard = version.shard_path(row["shard"])
+    pixels = version.open_shard(row["shard"]).images[row["row"]].tobytes()
+    shard.write_bytes(shard.read_bytes().replace(pixels, bytes(len(pixels))))
+    return f"export sample {row['sample_id']}: pixels_changed: pixels in shard {row['shard']} found"
+
+
+def remove_shard(version: Version) -> str:
+    (shard,) = (version.dataset / "shards").iterdir()
+    shard.unlink()
+    return f"missing_part: {shard.name}"
+
+
+def damage_manifest(version: Version) -> str:
+    content = bytearray((version.folder / "manifest.parquet").read_bytes())
+    content[100] ^= 1
+    (version.folder / "manifest.parquet").write_bytes(content)
+    return "checksum: manifest.parquet"
+
+
+@pytest.mark.parametrize("damage", [damage_pixels, remove_shard, damage_manifest])
+def test_a_damaged_version_is_not_exported(
+    version: Version, tmp_path: Path, nhwc_command: Run, damage: Callable[[Version], str]
+) -> None:
+    """Status 1, the damage named, and nothing at the place."""
+    told = damage(version)
+    status, _, said = nhwc_command("export", version.dataset, "--to", "npz", "out")
+    assert (1, True) == (status, told in said), said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_on_a_store(version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faulty: Any) -> None:
+    """Is exported as one on this machine is."""
+    monkeypatch.setenv("NHWC_CACHE", str(tmp_path / "cache"))
+    fsspec.filesystem("faulty").put(str(version.dataset), "bucket/Pets-2", recursive=True)
+    exported = export("faulty://bucket/Pets-2", to="npz", out=tmp_path / "out")
+    assert_equal(version, read_npz, exported.out)
+    assert ("npz", {"train": 8, "test": 6}) == (exported.form, exported.splits)
+
+
+def test_two_at_the_same_place(version: Version, tmp_path: Path) -> None:
+    """The second is told that the first is at it."""
+    with locked(hidden(tmp_path / "out")), pytest.raises(nhwc.MachineError, match="another run is writing"):
+        export(version.dataset, to="npz", out=tmp_path / "out")
