@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import datasets
 import fsspec
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -86,7 +87,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Versio
                     csv.writer(file).writerows([("path", "label"), *rows])
                 known[kind] = published(folder, {}, {"from": "file", "file": "labels.csv"})
             else:
-                names = [f"{label}/{number}.png" for label in ("cat", "not sure") for number in range(7)]
+                names = [f"{label}/{number}.png" for label in ("cat", "Größe 2") for number in range(7)]
                 write_photos(folder, names, bits=16 if kind == "uint16" else 8)
                 known[kind] = published(folder, KINDS[kind], {"from": "folder"})
         return known[kind]
@@ -203,15 +204,21 @@ def read_croissant(out: Path, split: str) -> Samples:
     described = mlcroissant.Dataset(jsonld=str(out / "croissant.json"))  # what `mlcroissant validate` does
     names = {one["classes/label"]: one["classes/name"] for one in described.records("classes")}
     assert {one["splits/name"] for one in described.records("splits")} == set(SPLITS)
-    dtype = described.metadata.record_sets[0].fields[0].data_types
     found = {}
     for one in described.records("samples"):
         if one["samples/split"].decode() == split:
             image = one["samples/image"]
             array = image_of(image) if isinstance(image, Image.Image) else np.array(image, np.float64)
-            assert dtype
-            found[one["samples/sample_id"].decode()] = array, one["samples/label"], names[one["samples/label"]].decode()
+            found[one["samples/sample_id"].decode()] = array, one["samples/label"], names[one["samples/label"]]
     return found
+
+
+@contextmanager
+def without_array3d() -> Iterator[None]:
+    """As in a process that has not imported `datasets`, whose type of arrays pandas 3 cannot take."""
+    pa.unregister_extension_type("datasets.features.features.Array3DExtensionType")
+    yield
+    pa.register_extension_type(datasets.features.features.Array3DExtensionType((1, 2, 3), "int64"))
 
 
 READERS: dict[str, Callable[[Path, str], Samples]] = {
@@ -255,14 +262,16 @@ def test_array_record_is_read_at_any_place(versions: Callable[[str], Version], t
     assert_equal(version, read_tfds, tmp_path / "out")
 
 
-@pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")  # mlcroissant's own
+@pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")  # this and the next are
+@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index")  # of mlcroissant's own use of others
 @pytest.mark.parametrize("kind", ["gray", "uint16"])
 def test_croissant_describes_an_export_of_parquet(
     versions: Callable[[str], Version], tmp_path: Path, kind: str
 ) -> None:
     """Its own checker finds no error, its reader finds every sample, and the hashes are the files'."""
     export(versions(kind).dataset, to="parquet", out=tmp_path / "out")
-    assert_equal(versions(kind), read_croissant, tmp_path / "out")
+    with without_array3d():
+        assert_equal(versions(kind), read_croissant, tmp_path / "out")
     files = [
         one for one in json.loads((tmp_path / "out" / "croissant.json").read_text())["distribution"] if "sha256" in one
     ]
@@ -293,12 +302,12 @@ def test_names_of_folders_can_be_told_back() -> None:
         assert label.startswith(unquote(name.partition("~")[0]))
     assert [
         "cat",
-        "not sure",
+        "Größe 2",
         "%2E%2E",
         "%2Ehidden",
         "Hat",
         f"hat~{hashlib.sha256(b'hat').hexdigest()[:8]}",
-    ] == folder_names(["cat", "not sure", "..", ".hidden", "Hat", "hat"])
+    ] == folder_names(["cat", "Größe 2", "..", ".hidden", "Hat", "hat"])
 
 
 def test_names_that_tfds_would_change_are_refused(versions: Callable[[str], Version], tmp_path: Path) -> None:
