@@ -49,12 +49,11 @@ def move_durably(old: Path, new: Path) -> None:
 
 def sync_tree(folder: Path) -> None:
     """Bring all that lies below a folder to the disk, itself included."""
-    files, folders = [], [folder]
-    for path in folder.rglob("*"):
-        (folders if path.is_dir() else files).append(path)
-    list(on_all_cores(_sync, files, at_once=16, threads=_SYNCED_AT_ONCE))
-    for one in folders:
-        _sync(one)
+    paths = [folder, *folder.rglob("*")]
+    list(on_all_cores(_sync, (path for path in paths if not path.is_dir()), at_once=16, threads=_SYNCED_AT_ONCE))
+    for path in paths:
+        if path.is_dir():
+            _sync(path)
 
 
 def _sync(path: Path) -> None:

@@ -66,10 +66,10 @@ class Folder:
         rows, cols, channels = self.content.contract.sizes
         if not self.content.is_png:
             return "import numpy, pathlib", f"[numpy.load(file) for file in {files_line(folder, '*/*.npy')}]"
-        names = f"[one['folder'] for one in json.load(open({str(out / CLASSES)!r}))]"
+        names = f"[one['folder'] for one in json.loads(pathlib.Path({str(out / CLASSES)!r}).read_text())]"
         mode = {1: "grayscale", 3: "rgb", 4: "rgba"}[channels]
         code = (
             f"keras.utils.image_dataset_from_directory({str(folder)!r}, class_names={names}, "
             f"image_size=({rows}, {cols}), color_mode={mode!r}, shuffle=False)"
         )
-        return "import json, keras", code
+        return "import json, keras, pathlib", code

@@ -37,12 +37,19 @@ def folder_names(classes: Sequence[str]) -> list[str]:
 
 
 def _folder_name(label: str) -> str:
+    kept = label
+    while len(name := _quoted(kept)) > _LONGEST:
+        kept = kept[:-1]
+    return name if kept == label else f"{name}~{_digest(label)}"
+
+
+def _quoted(label: str) -> str:
     name = quote(label, safe=_PLAIN).replace("~", "%7E")
     if name[:1] in (".", " "):  # hidden, or a way out
         name = f"%{ord(name[0]):02X}{name[1:]}"
     if name[-1:] in (".", " "):  # which Windows drops
         name = f"{name[:-1]}%{ord(name[-1]):02X}"
-    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}~{_digest(label)}"
+    return name
 
 
 def _digest(label: str) -> str:

@@ -24,6 +24,8 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 import nhwc
@@ -244,8 +246,13 @@ def assert_equal(version: Version, read: Callable[[Path, str], Samples], out: Pa
             assert (row["label_id"], row["label"]) == (label, name)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("to", FORMS)
+@pytest.mark.parametrize(
+    ("to", "kind"),
+    [
+        *((to, kind) for to in FORMS for kind in ("gray", "rgba", "uint16", "float32")),
+        *(("tfds", "rgb"), ("webdataset", "rgb"), ("folder", "encoded"), ("npz", "encoded")),
+    ],
+)
 def test_every_sample_comes_back(versions: Callable[[str], Version], tmp_path: Path, to: str, kind: str) -> None:
     """By the reader that the form is for, whatever images are; a split without samples is not there."""
     version = versions(kind)
@@ -292,22 +299,25 @@ def test_classes_may_be_called_anything(versions: Callable[[str], Version], tmp_
     assert sums.isascii()  # `sha256sum -c` reads it under any locale
 
 
-def test_names_of_folders_can_be_told_back() -> None:
-    """Each differs from all others, whatever case counts for, and none leads out."""
-    names = folder_names(ODD_CLASSES)
+@settings(max_examples=50)
+@given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=200), unique=True, max_size=4))
+@example([*ODD_CLASSES])
+def test_names_of_folders_can_be_told_back(labels: list[str]) -> None:
+    """Each differs from all others, whatever case counts for, and none leads out, is hidden or too long."""
+    names = folder_names(labels)
     assert len(names) == len({name.casefold() for name in names})
-    for label, name in zip(ODD_CLASSES, names, strict=True):
+    for label, name in zip(labels, names, strict=True):
         assert re.fullmatch(r"[A-Za-z0-9_%~!'()+,=@-][A-Za-z0-9_%~!'()+,=@. -]*", name)
-        assert len(name) < 200
-        assert label.startswith(unquote(name.partition("~")[0]))
-    assert [
-        "cat",
-        "Größe 2",
-        "%2E%2E",
-        "%2Ehidden",
-        "Hat",
-        f"hat~{hashlib.sha256(b'hat').hexdigest()[:8]}",
-    ] == folder_names(["cat", "Größe 2", "..", ".hidden", "Hat", "hat"])
+        told, _, marked = name.partition("~")
+        assert label.startswith(unquote(told)) if marked else label == unquote(told)
+        assert len(name) <= 140
+
+
+def test_names_of_folders_stay_readable() -> None:
+    """Where they can."""
+    names = folder_names(["cat", "not sure", "Größe", "..", ".hidden", "Hat", "hat"])
+    told_apart = f"hat~{hashlib.sha256(b'hat').hexdigest()[:8]}"
+    assert ["cat", "not sure", "Gr%C3%B6%C3%9Fe", "%2E%2E", "%2Ehidden", "Hat", told_apart] == names
 
 
 def test_names_that_tfds_would_change_are_refused(versions: Callable[[str], Version], tmp_path: Path) -> None:
@@ -354,6 +364,46 @@ def test_the_line_that_is_told_reads_it_back(
     if to == "folder":  # which is read class by class
         expected, told = sorted(expected), sorted(told)
     assert expected == told
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "exports.md").read_text(encoding="utf-8")
+ROWS = [line.split(" | ") for line in PAGE.splitlines() if line.startswith("| `") and line.count(" | ") == 2]
+LINES = [(row[0], line) for row in ROWS for line in re.findall(r"`([^`]+)`", row[2]) if "..." not in line]
+BLOCKS = [block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if block.startswith("import")]
+COUNTS = {"tfds": 1, "tfds --file-format array_record": 4, "webdataset": 8, "parquet": 8, "npz": 8}
+"""Of what a page's line gives: samples, or the fields of one."""
+
+
+@pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index")
+def test_the_lines_of_the_page_read_it_back(
+    versions: Callable[[str], Version], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they stand in docs/exports.md, for two parts of train."""
+    import keras  # noqa: PLC0415  slow, all of them
+    import mlcroissant  # noqa: PLC0415
+    import webdataset  # noqa: PLC0415
+
+    monkeypatch.setattr(exporting, "PART_SAMPLES", 5)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    names = {"tfds": tfds, "tf": tf, "datasets": datasets, "numpy": np, "keras": keras} | {
+        "mlcroissant": mlcroissant,
+        "webdataset": webdataset,
+    }
+    for to in FORMS:
+        export(versions("rgb").dataset, to=to, out=tmp_path / to)
+    export(versions("rgb").dataset, to="tfds", out=tmp_path / "array_record", file_format="array_record")
+    seen = set()
+    for cell, line in LINES:
+        to = cell.removeprefix("| `").removesuffix("`")
+        with collected():
+            found = list(eval(line.replace("OUT", str(tmp_path / to.split()[-1])), dict(names)))
+        assert (14 if "mlcroissant" in line else COUNTS[to]) == len(found), line
+        seen.add(to)
+    assert seen == set(COUNTS)
+    for to, block in zip(("tfrecord", "folder"), BLOCKS, strict=True):
+        exec(block.replace("OUT", str(tmp_path / to)).replace("(224, 224)", "(4, 5)"), names)
+        assert 8 == sum(1 if to == "tfrecord" else len(labels) for _, labels in names["train"])
 
 
 def inodes(folder: Path) -> set[int]:
@@ -435,7 +485,7 @@ def test_an_export_that_is_there_is_left(version: Version, tmp_path: Path, tree:
     """The same again says so; `sha256sum` finds its checksums right; `export.json` says what it is."""
     status, said, _ = nhwc_command("export", version.dataset, "--to", "folder", "out")
     assert (0, "out: 1.0.0 as folder", "8 in train, 6 in test") == (status, said[:20], said.splitlines()[0][-21:])
-    assert "to read it back:\nimport json, keras\ntrain = keras.utils." in said
+    assert "to read it back:\nimport json, keras, pathlib\ntrain = keras.utils." in said
     before = tree(tmp_path / "out"), inodes(tmp_path / "out")
     status, said, _ = nhwc_command("export", version.folder, "--to", "folder", "out")
     assert (0, True) == (status, "as it was there already" in said)
