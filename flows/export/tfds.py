@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -15,7 +14,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from nhwc.flows.durable import write_durably
 from nhwc.flows.export.form import Array, Content, Encoded, Part, Sample, png
-from nhwc.flows.export.tfrecord import example
+from nhwc.flows.export.tfrecord import example, record_writer
 
 _OPTIONS = "group_size:1,uncompressed"
 """Of ArrayRecord: each record can be reached by itself; PNG cannot be compressed further."""
@@ -61,19 +60,13 @@ class Tfds:
         path = Path(template.sharded_filepath(shard_index=part.number, num_shards=part.count))
 
         def write(unfinished: Path) -> None:
-            with closing(self._writer(unfinished)) as writer:
+            opened = tf.io.TFRecordWriter if self.file_format == "tfrecord" else _array_record_writer
+            with record_writer(unfinished, opened) as write_record:
                 for sample, image in samples:
-                    writer.write(_example(sample, image))
+                    write_record(_example(sample, image))
 
         write_durably(path, write)
         return [path]
-
-    def _writer(self, path: Path) -> Any:
-        return (
-            tf.io.TFRecordWriter(str(path))
-            if self.file_format == "tfrecord"
-            else ArrayRecordWriter(str(path), _OPTIONS)
-        )
 
     def finish(self, parts: Sequence[Part], folder: Path, sums: Mapping[str, str]) -> None:
         """Write what TFDS has to know of features, splits and their files."""
@@ -131,6 +124,10 @@ class Tfds:
             else f"as_data_source(split={split})"
         )
         return "import tensorflow_datasets as tfds", f"tfds.builder_from_directory({str(out)!r}).{reading}"
+
+
+def _array_record_writer(path: str) -> ArrayRecordWriter:
+    return ArrayRecordWriter(path, _OPTIONS)
 
 
 def _example(sample: Sample, image: bytes) -> bytes:

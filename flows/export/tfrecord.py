@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
 from nhwc.flows.durable import write_durably
 from nhwc.flows.export.form import Array, Content, Encoded, Part, Sample, files_line, png
 from nhwc.flows.export.names import write_classes
+from nhwc.validators.errors import MachineError
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,9 @@ class TFRecord:
         path = folder / f"{part}.tfrecord"
 
         def write(unfinished: Path) -> None:
-            with tf.io.TFRecordWriter(str(unfinished)) as writer:
+            with record_writer(unfinished, tf.io.TFRecordWriter) as write_record:
                 for sample, image in samples:
-                    writer.write(example(self._features(sample, image)))
+                    write_record(example(self._features(sample, image)))
 
         write_durably(path, write)
         return [path]
@@ -75,6 +78,27 @@ class TFRecord:
             f'.map(lambda x: ({decoded}, x["image/class/label"]))'
         )
         return "import pathlib, tensorflow as tf", code
+
+
+@contextmanager
+def record_writer(path: Path, opened: Callable[[str], Any]) -> Iterator[Callable[[bytes], object]]:
+    """The function that writes one record after another with the writer that is opened by a path.
+
+    Raises MachineError where the disk fails, of which these writers make errors of their own.
+    """
+
+    def told(call: Callable[..., Any], *given: object) -> Any:
+        try:
+            return call(*given)
+        except (tf.errors.OpError, RuntimeError) as error:
+            found = str(error) if str(path) in str(error) else f"{path}: {error}"
+            raise MachineError(f"{found}: mend it, then run the same again") from error
+
+    writer = told(opened, str(path))
+    try:
+        yield partial(told, writer.write)
+    finally:
+        told(writer.close)
 
 
 def example(features: Mapping[str, bytes | list[int]]) -> bytes:

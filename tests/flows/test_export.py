@@ -24,6 +24,7 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordWriter
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -34,6 +35,7 @@ from nhwc.flows.durable import locked
 from nhwc.flows.export import FORMS, export
 from nhwc.flows.export.names import folder_names
 from nhwc.flows.export.place import Workplace
+from nhwc.flows.export.tfrecord import record_writer
 from nhwc.flows.recipe import parse_recipe
 from nhwc.pipelines.version import Version
 
@@ -442,6 +444,15 @@ def test_a_full_disk_amid_an_export(
         assert {*noted[1], *noted[2]} <= inodes(out)
     export(dataset, to=to, out=tmp_path / "other")
     assert tree(out) == tree(tmp_path / "other")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize("opened", [tf.io.TFRecordWriter, ArrayRecordWriter])
+def test_a_full_disk_is_told_by_native_writers_too(opened: Callable[[str], Any]) -> None:
+    """As any other error of the machine, not as one of theirs."""
+    with pytest.raises(nhwc.MachineError, match=r"No space left on device.*: mend it, then run the same again"):  # noqa: SIM117
+        with record_writer(Path("/dev/full"), opened) as write_record:
+            write_record(bytes(1 << 22))
 
 
 KILLED = """
