@@ -11,7 +11,11 @@ from pathlib import Path
 
 import polars as pl
 
+from nhwc.flows.parallel import on_all_cores
 from nhwc.validators.errors import BusyError
+
+_SYNCED_AT_ONCE = 4
+"""Files: many of them together take a tenth of the time of one after another."""
 
 
 def write_durably(path: Path, write: Callable[[Path], object]) -> None:
@@ -41,6 +45,15 @@ def move_durably(old: Path, new: Path) -> None:
     _sync(new.parent)
     if old.parent != new.parent:
         _sync(old.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Bring all that lies below a folder to the disk, itself included."""
+    paths = [folder, *folder.rglob("*")]
+    list(on_all_cores(_sync, (path for path in paths if not path.is_dir()), at_once=16, threads=_SYNCED_AT_ONCE))
+    for path in paths:
+        if path.is_dir():
+            _sync(path)
 
 
 def _sync(path: Path) -> None:

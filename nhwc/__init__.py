@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nhwc.flows.audit import audit
+    from nhwc.flows.export import export
     from nhwc.flows.gate import gate
     from nhwc.flows.ingest import ingest
     from nhwc.flows.verify import verify
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "audit": "flows.audit",
+    "export": "flows.export",
     "gate": "flows.gate",
     "ingest": "flows.ingest",
     "verify": "flows.verify",
@@ -52,6 +54,7 @@ __all__ = [
     "Version",
     "Violation",
     "audit",
+    "export",
     "gate",
     "ingest",
     "load",

@@ -273,7 +273,7 @@ class Violation:
     Args:
         code: the reason.
         stage: where it was seen: discover, probe, decode, convert, resize, store, load, cast, batch, publish, verify,
-            quality, duplicates, balance, contract, own rules, drift, model, dataset.
+            export, quality, duplicates, balance, contract, own rules, drift, model, dataset.
         aspect: what of it: rank, rows, cols, channels, samples, dtype, range, bytes, label, ...
         sample_id: whose; None where it concerns no single sample.
         expected: what had to be there, in words.

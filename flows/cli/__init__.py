@@ -11,7 +11,7 @@ import signal
 import sys
 from functools import partial
 
-from nhwc.flows.cli import building, judging, measuring, scheduling, upkeep  # noqa: F401  their commands
+from nhwc.flows.cli import building, exporting, judging, measuring, scheduling, upkeep  # noqa: F401  their commands
 from nhwc.flows.cli.shared import app
 from nhwc.flows.printable import printable
 from nhwc.validators.errors import MachineError, NhwcError
