@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
-import tensorflow as tf
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 Array = np.ndarray[Any, Any]
 Given = ParamSpec("Given")
@@ -67,6 +69,7 @@ def timed(stopwatch: Stopwatch | None, stage: str, call: Callable[Given, Result]
     """The same call, noted as that stage; the very one given where there is no stopwatch."""
     if stopwatch is None:
         return call
+    import tensorflow as tf  # noqa: PLC0415  batches that nobody times are made without it, too
 
     def watched(*given: Given.args, **named: Given.kwargs) -> Result:
         with stopwatch.at(stage):
@@ -83,6 +86,7 @@ def timed_in_graph(
     """The same of a transform within a tf.data graph: it begins when its tensor is there."""
     if stopwatch is None:
         return transform
+    import tensorflow as tf  # noqa: PLC0415  as above
 
     def watched(tensor: tf.Tensor) -> tf.Tensor:
         with tf.control_dependencies([tensor]):
