@@ -1,9 +1,9 @@
-"""How fast a published version is read by each road: tf.data, PyTorch, a loop over NumPy arrays, all by turns in one run.
+"""How fast a published version is read by each road: tf.data, PyTorch, a loop over arrays, all by turns in one run.
 
     python benchmarks/readers.py [--images 2560] [--repeats 7]
 
 Images of 224 x 224 x 3, uint8, shuffled, in batches of 128 that their consumer copies once; shards in the page cache.
-Needs PyTorch.
+PyTorch, which it needs, has one thread of its own, as in its workers: more would wait for those of the others.
 """
 
 from __future__ import annotations
@@ -97,9 +97,10 @@ def readers(folder: Path, images: np.ndarray) -> dict[str, Batches]:
     source = nhwc.data_source(folder)
     views = Views(Version.open(folder))
     labels = source[np.arange(len(source))][1]
+    tensors = torch.utils.data.TensorDataset(torch.from_numpy(images), torch.from_numpy(labels))
     roads: dict[str, Batches] = {
         BESIDE: partial(fancy, images, labels),
-        "nhwc.load": partial(nhwc.load, folder, batch_size=BATCH, shuffle=True),
+        "nhwc.load": nhwc.load(folder, batch_size=BATCH, shuffle=True).__iter__,
         "data_source, a list of indices a batch": partial(loop, source),
         "data_source, one by one and np.stack": partial(one_by_one, source),
     }
@@ -108,9 +109,7 @@ def readers(folder: Path, images: np.ndarray) -> dict[str, Batches]:
             "data_source": loader(source, workers),
             "data_source, BatchSampler": whole_batches(source, workers),
             "read-only views": loader(views, workers),
-            "arrays in memory": loader(
-                torch.utils.data.TensorDataset(torch.from_numpy(images), torch.from_numpy(labels)), workers
-            ),
+            "tensors in memory": loader(tensors, workers),
         }
         roads |= {f"DataLoader, {workers} workers: {name}": made[name].__iter__ for name in made}
     return roads
@@ -121,6 +120,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2560)
     parser.add_argument("--repeats", type=int, default=7)
     asked = parser.parse_args()
+    torch.set_num_threads(1)
     images = np.random.default_rng(1).integers(0, 256, (asked.images, 224, 224, 3), np.uint8)
     sink = np.empty((BATCH, 224, 224, 3), np.uint8)
     with tempfile.TemporaryDirectory() as place:
@@ -130,9 +130,8 @@ def main() -> None:
     print(f"| reader | images/s | beside {BESIDE} | lowest to highest |\n| --- | ---: | ---: | --- |")
     for name, taken in seconds.items():
         times = ratios(seconds, name, BESIDE)
-        print(
-            f"| {name} | {asked.images / median(taken):,.0f} | {median(times):.2f} | {min(times):.2f} to {max(times):.2f} |"
-        )
+        rate, spread = asked.images / median(taken), f"{min(times):.2f} to {max(times):.2f}"
+        print(f"| {name} | {rate:,.0f} | {median(times):.2f} | {spread} |")
 
 
 if __name__ == "__main__":
