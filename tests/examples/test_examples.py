@@ -1,9 +1,12 @@
 """The examples run as they stand, on data that passes and on data that does not."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +59,13 @@ def run(*command: object, **env: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_gate_before_training(dataset: Dataset) -> None:
-    """It trains."""
-    status, out, err = run(sys.executable, EXAMPLES / "gate_before_training.py", dataset(True))
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_gate_before_training(dataset: Dataset, backend: str) -> None:
+    """Keras trains on each of its backends, fed by nhwc.load as it is; the gate follows the model there too."""
+    if find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: Keras is tried on it where it is")
+    example = EXAMPLES / "gate_before_training.py"
+    status, out, err = run(sys.executable, "-W", "error", example, dataset(True), KERAS_BACKEND=backend)
     assert (0, "trained on 1 batches an epoch") == (status, out.partition(";")[0]), err
 
 
@@ -107,3 +114,47 @@ def test_data_service(dataset: Dataset) -> None:
     assert 2 == out.count("12 samples, 12 different")
     assert "union exact, no sample twice" in out
     assert "ended: dispatcher 0, workers 0 and 0" in out
+
+
+def test_pytorch(dataset: Dataset) -> None:
+    """Its own workers read, without a warning."""
+    pytest.importorskip("torch", reason="PyTorch is not installed: it is tried where it is")
+    status, out, err = run(sys.executable, "-W", "error", EXAMPLES / "pytorch.py", dataset(True), 2)
+    assert (0, "") == (status, err)
+    assert 3 == out.count("12 samples of uint8[rows=32, cols=32, channels=3] in [0, 255]; loss ")
+
+
+def test_jax_loop(dataset: Dataset) -> None:
+    """JAX trains on the memory of the batches."""
+    pytest.importorskip("jax")
+    status, out, err = run(sys.executable, "-W", "error", EXAMPLES / "jax_loop.py", dataset(True))
+    assert 0 == status, err
+    assert 3 == out.count("3 batches uint8(4, 32, 32, 3), 0 copied; loss ")
+
+
+def test_augmentation(dataset: Dataset) -> None:
+    """What leaves the range is refused by sample; what keeps it is gated and trained on."""
+    status, out, err = run(sys.executable, "-W", "error", EXAMPLES / "augmentation.py", dataset(True))
+    assert 0 == status, err
+    refused, gated, trained = out.splitlines()
+    assert re.search(
+        r"without clipping: .*augment sample [0-9a-f]{16}: out_of_range: range found \[0, 1\.\d+\]", refused
+    )
+    assert "augmented: 12 images looked at" in gated
+    assert "trained on 3 batches an epoch of float32[rows=32, cols=32, channels=3] in [0, 1]" in trained
+
+
+def test_own_photographs(corpus: Path, tmp_path: Path) -> None:
+    """Real photographs and a broken one, from a folder to what one of them shows."""
+    for name in ("hat", "shoes"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for path in sorted((corpus / "datasets" / "clothing").rglob(f"{name}/*.jpg"))[:20]:
+            shutil.copy(path, tmp_path / "photos" / name)
+    (tmp_path / "photos" / "hat" / "half.jpg").write_bytes(path.read_bytes()[:3000])
+    example = EXAMPLES / "own_photographs.py"
+    status, out, err = run(sys.executable, "-W", "error", example, tmp_path / "photos", tmp_path / "datasets")
+    assert 0 == status, err
+    assert "'kept': 40" in out
+    assert "left out: hat/half.jpg: truncated" in out
+    assert 3 == len(re.findall(r"^epoch \d: loss \d\.\d+, \d+\.\d% of the test split right$", out, re.MULTILINE))
+    assert re.search(r"\.jpg shows (hat|shoes), by \d+\.\d%$", out)
