@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 import numpy as np
 
 from nhwc.pipelines.batch import BatchOptions
+from nhwc.pipelines.memory import Memory
 from nhwc.pipelines.plan import Plan, dtype_name, planned
 from nhwc.validators.array import check_array
 from nhwc.validators.contract import TensorContract
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 Indices = Sequence[int] | Array
+
+KEPT_BATCHES = 2
+"""Batches whose memory waits to be used again: one that is being read, and one that its consumer copies."""
 
 
 def data_source(
@@ -71,7 +75,8 @@ class DataSource:
 
     Every array is the caller's own and may be written into. A view of the mapped shard would spare a copy of each
     image, but PyTorch warns of arrays that are read-only, and a tensor made of one that is written into nevertheless
-    ends the process. To read many at once, as in the second line, is fastest: they are copied once, into their batch.
+    ends the process. To read many at once, as in the second line, is fastest: they are copied once, into their batch,
+    whose memory is used again once no array of it is left; two such blocks of the largest batch wait meanwhile.
 
     Stored values that the dtype could hold and the contract forbids (those of float images) are looked at: DataError
     names each sample that breaks it. So it does a shard that is missing, damaged or another than was published.
@@ -81,7 +86,8 @@ class DataSource:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._gather = plan.gather(np.empty, lend=False)
+        self._memory = Memory(size=0, kept=0)
+        self._gather = plan.gather(self._new, lend=False)
         self._labels = plan.labels
         self._ids = plan.samples["sample_id"].to_arrow()
 
@@ -128,6 +134,15 @@ class DataSource:
             self._look(images, places)
         images = plan.cast_of(images)
         return np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if plan.options.channels_first else images
+
+    def _new(self, shape: tuple[int, ...], dtype: str) -> Array:
+        """Memory for so many images: for several, that of some which nothing looks at any more."""
+        if shape[0] == 1:
+            return np.empty(shape, dtype)
+        memory, size = self._memory, int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if size > memory.size:
+            memory = self._memory = Memory(size=size, kept=KEPT_BATCHES)
+        return memory.array(shape, dtype)
 
     def _look(self, images: Array, places: Array) -> None:
         stored = self._plan.contracts["load"]

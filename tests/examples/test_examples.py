@@ -77,6 +77,17 @@ def test_gate_before_training_refuses(dataset: Dataset) -> None:
     assert "blank: spread found 0.0" in err
 
 
+@pytest.mark.parametrize("backend", ["foo", "openvino"])
+def test_a_backend_that_is_not_there(dataset: Dataset, backend: str) -> None:
+    """Whoever asks for it is told by `nhwc gate`, in a line, with the status of a wrong call."""
+    if find_spec(backend) is not None:
+        pytest.skip(f"{backend} is installed, whose absence this is about")
+    model = ["--model", "model.keras"]
+    status, out, err = run(sys.executable, "-m", "nhwc", "gate", dataset(True), *model, KERAS_BACKEND=backend)
+    assert (2, "") == (status, out)
+    assert re.match(rf"nhwc: KERAS_BACKEND:\n  found {backend}, which cannot be used \(.+\), expected tensorflow", err)
+
+
 @pytest.mark.parametrize("sound", [True, False])
 def test_gate_in_a_flow(dataset: Dataset, tmp_path: Path, sound: bool) -> None:
     """The task after it runs only where the gate passes."""

@@ -107,6 +107,21 @@ def test_every_array_is_the_callers_own(write_version):
     assert before == [path.read_bytes() for path in version.shards]
 
 
+def test_batches_that_are_kept_stay_as_they_are(write_version):
+    """Memory is used again, but never while an array of it lives, be it one sample of a batch."""
+    version = write_version(60, rows=16, cols=16, splits=("train",))
+    source, images = data_source(version.folder), np.stack(list(version.images.values()))
+    kept: list = []
+    for first in range(60):
+        places = np.arange(first, first + 1 + first % 7) % 60
+        kept.append((source[places][0], images[places]))
+        kept.append((source.__getitems__(places)[-1][0], images[places[-1]]))
+        if first % 3 == 0:
+            kept.pop(0)
+    for found, expected in kept:
+        np.testing.assert_array_equal(expected, found)
+
+
 def test_wrong_arguments_come_all_at_once(write_version, tmp_path):
     """As from `load`, under its own name."""
     with pytest.raises(RecipeError, match=r"^nhwc\.data_source:") as caught:
