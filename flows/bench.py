@@ -17,7 +17,8 @@ import tensorflow as tf
 
 from nhwc.flows.printable import printable
 from nhwc.pipelines.batch import BatchOptions
-from nhwc.pipelines.load import batch_contract_of, load_with
+from nhwc.pipelines.load import load_with
+from nhwc.pipelines.plan import batch_contract_of
 from nhwc.pipelines.stopwatch import Stopwatch, waited_for, worked
 from nhwc.pipelines.version import Version
 from nhwc.validators.bottleneck import STAGES, Bottleneck, StageTime, Waits, advice

@@ -217,7 +217,7 @@ def _by_own_rules(subject: Subject, file: str | Path | None) -> tuple[Violation,
 def _of_model(subject: Subject, options: GateOptions) -> tuple[Violation, ...]:
     if options.model is None:
         return ()
-    from nhwc.pipelines.load import batch_contract_of  # noqa: PLC0415  TensorFlow, which only a model needs
+    from nhwc.pipelines.plan import batch_contract_of  # noqa: PLC0415  only a model needs it
     from nhwc.validators.model import check_model  # noqa: PLC0415
 
     how: Mapping[str, Any] = {

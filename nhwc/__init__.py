@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nhwc.flows.gate import gate
     from nhwc.flows.ingest import ingest
     from nhwc.flows.verify import verify
+    from nhwc.pipelines.data_source import data_source
     from nhwc.pipelines.image import load_image
     from nhwc.pipelines.load import load
     from nhwc.pipelines.records import load_records
@@ -27,6 +28,7 @@ _HOMES = {
     "gate": "flows.gate",
     "ingest": "flows.ingest",
     "verify": "flows.verify",
+    "data_source": "pipelines.data_source",
     "load": "pipelines.load",
     "load_records": "pipelines.records",
     "load_image": "pipelines.image",
@@ -54,6 +56,7 @@ __all__ = [
     "Version",
     "Violation",
     "audit",
+    "data_source",
     "export",
     "gate",
     "ingest",

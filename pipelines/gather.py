@@ -4,7 +4,6 @@ while it is at hand."""
 from __future__ import annotations
 
 import mmap
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,20 +13,18 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from nhwc.pipelines.image_recipe import ImageRecipe
-from nhwc.pipelines.memory import Memory
+from nhwc.pipelines.opened import OpenedShards, is_run
 from nhwc.pipelines.stopwatch import Stopwatch, timed
-from nhwc.pipelines.store import ALIGNMENT, Shard, open_shard
+from nhwc.pipelines.store import ALIGNMENT, Shard
 from nhwc.validators.contract import TensorContract
-from nhwc.validators.errors import DataError
-from nhwc.validators.verdict import Verdict
-from nhwc.validators.violation import Code, Violation
 
 Array = np.ndarray[Any, Any]
 Write = Callable[[Array, Array], None]
 """From (images, into): both (samples, rows, cols, channels) of the same sizes, each of its dtype."""
+New = Callable[[tuple[int, ...], str], Array]
+"""From (shape, dtype): an array to be written into, C-contiguous, whatever it holds."""
 
 _LARGE_IMAGE = 16 * 2**10
 """Bytes. To copy so much takes longer than to ask for the copy."""
@@ -48,12 +45,13 @@ class Gather:
         shards: their paths.
         samples: sample_id, shard (a place in shards) and row of each sample.
         contract: of a stored image, fully determined.
-        memory: where the images go.
+        new: makes the arrays that the images go into.
         dtype: what they become there.
         write: how; None where they stay as they are stored.
         decoding: the recipe by which shards of files are decoded; None for shards of pixels.
         stopwatch: which notes what of it is to read and what to decode.
         bring: has a shard brought to its path, where it may not be there yet.
+        lend: whether pages of a shard may be handed on as they are.
 
     Safe to call from several threads: the copies let other threads run.
     """
@@ -64,27 +62,23 @@ class Gather:
         samples: pl.DataFrame,
         contract: TensorContract,
         *,
-        memory: Memory,
+        new: New,
         dtype: str,
         write: Write | None,
         decoding: ImageRecipe | None = None,
         stopwatch: Stopwatch | None = None,
         bring: Callable[[Path], object] | None = None,
+        lend: bool = True,
     ) -> None:
-        self._bring = bring
-        self._paths, self._contract, self._memory = shards, contract, memory
+        self._paths, self._contract, self._new = shards, contract, new
         self._dtype, self._write, self._decoding = dtype, write, decoding
-        self._as_stored = write is None and decoding is None
+        self._lends = lend and write is None and decoding is None
         self._read = None if stopwatch is None else timed(stopwatch, "read", _read)
         self._decode = timed(stopwatch, "decode", partial(_cast, write or _assign))
         self._stopwatch, self._touched = stopwatch, timed(stopwatch, "read", _touched)
         self._shard, self._row = samples["shard"].to_numpy(), samples["row"].to_numpy()
-        self._by_shard = np.argsort(self._shard, kind="stable")
-        self._ids = samples["sample_id"].to_arrow()
-        self._cuts = np.searchsorted(self._shard[self._by_shard], np.arange(len(shards) + 1))
-        self._opened: dict[int, Shard] = {}
+        self._opened = OpenedShards(shards, samples, contract, decoding=decoding, bring=bring)
         self._lent: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
-        self._lock = threading.Lock()
 
     def __call__(self, indices: Array) -> Array:
         """The images of the samples at int64[samples] indices: (samples, rows, cols, channels).
@@ -92,11 +86,11 @@ class Gather:
         Where they lie in a shard one after another its pages are lent as they are, since to copy is most of the work.
         """
         numbers, rows = self._shard[indices], self._row[indices]
-        if self._as_stored and (numbers == numbers[0]).all() and _is_run(rows):
+        if self._lends and (numbers == numbers[0]).all() and is_run(rows):
             view = self._view(int(numbers[0]), int(rows[0]), int(rows[-1]) + 1)
             if view is not None:
                 return self._touched(view)
-        images = self._memory.array((len(indices), *self._contract.sizes), self._dtype)
+        images = self._new((len(indices), *self._contract.sizes), self._dtype)
         if self._decoding is not None:
             self._each_stretch(numbers, rows, images, self._decode)
         elif images[0].size * np.dtype(self._contract.dtypes[0]).itemsize >= _LARGE_IMAGE:
@@ -153,79 +147,9 @@ class Gather:
         return values.reshape(after - first, *images.shape[1:])
 
     def _shard_of(self, number: int) -> Shard:
-        if number not in self._opened:
-            timed(self._stopwatch, "read", self._open_once)(number)
-        return self._opened[number]
-
-    def _open_once(self, number: int) -> None:
-        with self._lock:
-            if number not in self._opened:
-                self._opened[number] = self._open(number)
-
-    def _open(self, number: int) -> Shard:
-        mine = self._by_shard[self._cuts[number] : self._cuts[number + 1]]
-        return checked_shard(
-            self._paths[number],
-            self._contract,
-            rows=self._row[mine],
-            ids=_taken(self._ids, mine),
-            image=self._decoding,
-            bring=self._bring,
-        )
-
-
-def checked_shard(
-    path: Path,
-    contract: TensorContract,
-    *,
-    rows: Array,
-    ids: pa.Array,
-    image: ImageRecipe | None = None,
-    bring: Callable[[Path], object] | None = None,
-) -> Shard:
-    """Map a shard, and see that what the manifest places there is there. Raises DataError, the shard named.
-
-    Args:
-        path: of the shard.
-        contract: of a stored image, fully determined.
-        rows, ids: of all samples that are to lie in it.
-        image: see `open_shard`.
-        bring: has it brought to its path, where it may not be there yet.
-    """
-    try:
-        if bring is not None:
-            bring(path)
-        shard = open_shard(path, image)
-    except FileNotFoundError as error:
-        raise _refusal(path, Code.MISSING_PART, "no such file") from error
-    except (OSError, KeyError, AttributeError, pa.ArrowException) as error:
-        raise _refusal(path, Code.CHECKSUM, f"no readable shard ({error})") from error
-    if shard.images.shape[1:] != contract.shape or shard.images.dtype != contract.dtypes[0]:
-        raise _refusal(
-            path, Code.CHECKSUM, f"images {shard.images.dtype}{list(shard.images.shape[1:])}, not {contract}"
-        )
-    if rows.max() >= len(shard.images) or not _taken(shard.sample_ids, rows).equals(ids.cast(pa.string())):
-        raise _refusal(path, Code.CHECKSUM, "other samples than the manifest places in it")
-    return shard
-
-
-def broken_shard(path: Path, code: Code, found: str) -> Violation:
-    """That a shard is not what was published under its name."""
-    return Violation(code=code, stage="load", aspect="shard", expected=f"the shard published as {path}", found=found)
-
-
-def _refusal(path: Path, code: Code, found: str) -> DataError:
-    return DataError(Verdict(violations=(broken_shard(path, code, found),)))
-
-
-def _is_run(numbers: Array) -> bool:
-    """Whether the numbers go up by one."""
-    return len(numbers) == 1 or bool(numbers[-1] - numbers[0] == len(numbers) - 1 and (np.diff(numbers) == 1).all())
-
-
-def _taken(ids: pa.Array, numbers: Array) -> pa.Array:
-    """The ids at these numbers."""
-    return ids[numbers[0] : numbers[-1] + 1] if _is_run(numbers) else ids.take(pa.array(numbers))
+        if number in self._opened:
+            return self._opened[number]
+        return timed(self._stopwatch, "read", self._opened.__getitem__)(number)
 
 
 def _touched(view: Array) -> Array:
@@ -246,7 +170,7 @@ def _read(images: Any, rows: Array) -> None:
 
 def _copy(images: Array, rows: Array, into: Array) -> None:
     """Copy rows of a shard into consecutive images of a batch, once."""
-    if _is_run(rows):
+    if is_run(rows):
         np.copyto(into, images[rows[0] : rows[-1] + 1])
     else:
         np.take(images, rows, axis=0, out=into, mode="clip")  # the rows are known to exist; `raise` would copy twice

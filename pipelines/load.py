@@ -8,8 +8,7 @@ in Python, nor for each element in tf.data.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,19 +19,13 @@ import pyarrow as pa
 import tensorflow as tf
 
 from nhwc.pipelines.background import Calls
-from nhwc.pipelines.batch import BatchOptions, Dealing, Epochs, batch_contract, contracts, put_channels_first
-from nhwc.pipelines.cast import SPACING, Cast, ChannelStatistics, cast_dtype, cast_problems, make_cast
-from nhwc.pipelines.gather import Gather, broken_shard
-from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.batch import BatchOptions, Dealing, Epochs, batch_contract, put_channels_first
 from nhwc.pipelines.memory import Memory
+from nhwc.pipelines.plan import Plan, dtype_name, planned
 from nhwc.pipelines.stopwatch import Stopwatch, timed, timed_in_graph
-from nhwc.pipelines.version import Version
-from nhwc.validators.contract import TensorContract
-from nhwc.validators.errors import RecipeError
 from nhwc.validators.guard import guard
 from nhwc.validators.spec import check_spec
 from nhwc.validators.verdict import Verdict
-from nhwc.validators.violation import Code
 
 Array = np.ndarray[Any, Any]
 
@@ -128,133 +121,7 @@ def load_with(dataset: str | Path, options: BatchOptions, *, stopwatch: Stopwatc
 
     With it every page is read before anything else is done with it, which otherwise happens on the way.
     """
-    problems = options.problems()
-    try:
-        version = Version.open(dataset)
-    except RecipeError as error:
-        raise RecipeError("nhwc.load", (*error.problems, *problems)) from error
-    return _dataset(replace(plan_of(version, options, problems), stopwatch=stopwatch))
-
-
-def batch_contract_of(
-    stored: TensorContract,
-    statistics: ChannelStatistics | None,
-    *,
-    scale: str = "none",
-    dtype: str | None = None,
-    channels_first: bool = False,
-) -> TensorContract:
-    """What a batch is that `load` gives of such images with these arguments, of any number of samples.
-
-    Raises RecipeError where they are wrong.
-    """
-    options = BatchOptions(scale=scale, dtype=dtype_name(dtype), channels_first=channels_first)
-    problems = [*options.problems(), *_dtype_problems(stored, options)]
-    if problems:
-        raise RecipeError("nhwc.load", tuple(problems))
-    return contracts(stored, options, samples=None, statistics=statistics if scale == "standard" else None)["batch"]
-
-
-def dtype_name(dtype: object) -> str | None:
-    """The name of a dtype however it is given; what is none as it was written, for the message."""
-    try:
-        return None if dtype is None else str(tf.as_dtype(dtype).name)
-    except TypeError:
-        return str(dtype)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """All that is settled before anything is read."""
-
-    options: BatchOptions
-    samples: pl.DataFrame  # sample_id, label_id, shard (a place in shards), row
-    shards: tuple[Path, ...]
-    bring: Callable[[Path], object] | None
-    dealing: Dealing
-    cast: Cast
-    contracts: dict[str, TensorContract]
-    decoding: ImageRecipe | None
-    stopwatch: Stopwatch | None = None
-
-    @property
-    def looked_at(self) -> bool:
-        """Whether stored values have to be looked at, since their dtype could hold what the contract forbids."""
-        stored = self.contracts["load"]
-        return not stored.range_settled_by(stored.dtypes[0])
-
-    @property
-    def cast_on_the_way(self) -> bool:
-        """Whether the values become float32 while they are copied: bytes are read once and floats written once."""
-        return self.cast.in_float32 and not self.looked_at
-
-    @property
-    def cast_in_graph(self) -> bool:
-        """Whether anything of the cast is left for TensorFlow."""
-        if self.cast_on_the_way:
-            return self.cast.dtype != "float32"
-        return self.cast.spread is not None or self.cast.dtype != self.contracts["load"].dtypes[0]
-
-
-def plan_of(version: Version, options: BatchOptions, problems: list[str]) -> Plan:
-    """Settle everything. Raises RecipeError with the problems given and those that only the version shows."""
-    stored = version.contract
-    samples, found = _select(version, options.split)
-    problems = [*problems, *found, *_dtype_problems(stored, options)]
-    dealing = Dealing(
-        samples=samples.height,
-        batch_size=options.batch_size,
-        shard=options.shard,
-        drop_remainder=options.drop_remainder,
-    )
-    if problems:
-        raise RecipeError("nhwc.load", tuple(problems))
-    statistics = ChannelStatistics.of_splits(version.statistics["channels"]) if options.scale == "standard" else None
-    promised = contracts(stored, options, samples=dealing.static_size, statistics=statistics)
-    cast = make_cast(stored, scale=options.scale, dtype=options.dtype, statistics=statistics)
-    problems = [*dealing.problems(), *cast_problems(cast, stored, promised["cast"])]
-    if problems:
-        raise RecipeError("nhwc.load", tuple(problems))
-    names = samples["shard"].unique(maintain_order=True)
-    samples = samples.with_columns(pl.col("shard").replace_strict(names, range(len(names)), return_dtype=pl.Int32))
-    shards = tuple(version.shard_path(name).absolute() for name in names)
-    missing = [
-        broken_shard(path, Code.MISSING_PART, "no such file") for path in shards if not version.has_shard(path.stem)
-    ]
-    Verdict(violations=tuple(missing)).require()
-    return Plan(
-        options=options,
-        samples=samples,
-        shards=shards,
-        bring=None if version.remote is None else lambda path: version.bring_shard(path.stem),
-        dealing=dealing,
-        cast=cast,
-        contracts=promised,
-        decoding=version.decoding,
-    )
-
-
-def _select(version: Version, split: str) -> tuple[pl.DataFrame, list[str]]:
-    """The kept samples of the splits named, in the manifest's order, and what is wrong with the names."""
-    manifest = pl.scan_parquet(version.folder / "manifest.parquet").filter(pl.col("status") == "kept")
-    kept = manifest.select("sample_id", "label_id", "split", "shard", "row").collect()
-    if not isinstance(split, str):
-        return kept, []
-    exist = sorted(kept["split"].unique())
-    asked = exist if split == "all" else split.split("+")
-    unknown = [name for name in asked if name not in exist]
-    if unknown or not asked:
-        there = ", ".join(exist) or "none, since no sample was kept"
-        named = ", ".join(map(repr, unknown)) or "no sample"
-        return kept, [f"split: found {named}, expected some of: {there} (joined by +), or all"]
-    return kept.filter(pl.col("split").is_in(asked)), []
-
-
-def _dtype_problems(stored: TensorContract, options: BatchOptions) -> list[str]:
-    allowed = list(SPACING) if options.scale != "none" else list(dict.fromkeys([stored.dtypes[0], *SPACING]))
-    if cast_dtype(stored, scale=options.scale, dtype=options.dtype) in allowed:
-        return []
-    return [f"dtype: found {options.dtype!r}, expected one of {', '.join(allowed)} with scale {options.scale!r}"]
+    return _dataset(replace(planned(dataset, options, face="nhwc.load"), stopwatch=stopwatch))
 
 
 def _dataset(plan: Plan) -> tf.data.Dataset:
@@ -340,24 +207,14 @@ class _Blocks:
     def __init__(self, plan: Plan, epochs: Epochs) -> None:
         self._plan, self._epochs = plan, epochs
         stored = plan.contracts["load"]
-        self._dtype = "float32" if plan.cast_on_the_way else stored.dtypes[0]
         images = min(plan.options.batch_size, plan.samples.height)
-        batch_bytes = images * int(np.prod(stored.sizes)) * np.dtype(self._dtype).itemsize
+        batch_bytes = images * int(np.prod(stored.sizes)) * np.dtype(plan.gathered_dtype).itemsize
         self.steps = min(plan.dealing.steps, BLOCK_STEPS, max(1, BLOCK_BYTES // batch_bytes))
         """How many steps a block holds, but for the last of an epoch."""
-        self._gather = Gather(
-            plan.shards,
-            plan.samples,
-            stored,
-            # two more: the consumer's, and one on its way back
-            memory=Memory(size=self.steps * batch_bytes, kept=PARALLEL_BATCHES + READY_BATCHES + 2),
-            dtype=self._dtype,
-            write=timed(plan.stopwatch, "cast", plan.cast.write) if plan.cast_on_the_way else None,
-            decoding=plan.decoding,
-            stopwatch=plan.stopwatch,
-            bring=plan.bring,
-        )
-        self._labels = plan.samples["label_id"].cast(pl.Int64).to_numpy()
+        # two more: the consumer's, and one on its way back
+        memory = Memory(size=self.steps * batch_bytes, kept=PARALLEL_BATCHES + READY_BATCHES + 2)
+        self._gather = plan.gather(memory.array)
+        self._labels = plan.labels
         with_ids = plan.options.with_ids or plan.looked_at
         self._ids = plan.samples["sample_id"].cast(pl.Binary).to_arrow() if with_ids else None
 
@@ -367,7 +224,7 @@ class _Blocks:
         Finished, but for values that have to be looked at.
         """
         plan = self._plan
-        types = (self._dtype, tf.int64, tf.string)[: 2 if self._ids is None else 3]
+        types = (plan.gathered_dtype, tf.int64, tf.string)[: 2 if self._ids is None else 3]
         images, *others = tf.numpy_function(timed(plan.stopwatch, "batch", self), [first], types, stateful=False)
         size = plan.dealing.static_size if self.steps == 1 else None
         images = tf.ensure_shape(images, [size, *plan.contracts["load"].shape])  # by which memory is taken

@@ -26,7 +26,7 @@ class Memory:
     """
 
     def __init__(self, *, size: int, kept: int) -> None:
-        self._size, self._kept = size, kept
+        self.size, self._kept = size, kept
         self._free: list[Array] = []
         self._lock = threading.RLock()  # a block may come back in the very thread that is taking one
 
@@ -36,10 +36,10 @@ class Memory:
         Its memory is lent until it, every view of it and every tensor made of it without a copy are gone.
         """
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        if size > self._size:
-            raise ValueError(f"memory for a batch: found {size} bytes asked for, expected at most {self._size}")
+        if size > self.size:
+            raise ValueError(f"memory for a batch: found {size} bytes asked for, expected at most {self.size}")
         with self._lock:
-            block = self._free.pop() if self._free else np.empty(self._size + ALIGNMENT, np.uint8)
+            block = self._free.pop() if self._free else np.empty(self.size + ALIGNMENT, np.uint8)
         # an array over a buffer, unlike a slice of another array, is itself what all views of it keep alive
         lent = np.frombuffer(block.data, np.uint8)
         weakref.finalize(lent, self._take_back, block).atexit = False

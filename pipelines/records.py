@@ -18,9 +18,8 @@ import polars as pl
 import tensorflow as tf
 
 from nhwc.pipelines.batch import BatchOptions, epoch_order
-from nhwc.pipelines.gather import checked_shard
-from nhwc.pipelines.load import Plan, dtype_name, plan_of
-from nhwc.pipelines.version import Version
+from nhwc.pipelines.opened import checked_shard
+from nhwc.pipelines.plan import Plan, dtype_name, planned
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.guard import guard
 
@@ -82,25 +81,13 @@ def load_records(  # noqa: PLR0913 - the public face: every argument is one that
         drop_remainder=drop_remainder,
         with_ids=with_ids,
     )
-    plan = _plan_of(dataset, options)
+    plan = planned(dataset, options, face="nhwc.load_records")
     if plan.decoding is not None:
         raise RecipeError("nhwc.load_records", ("found storage: encoded, expected pixels: use nhwc.load",))
     if plan.looked_at:
         stored = plan.contracts["load"]
         raise RecipeError("nhwc.load_records", (f"found {stored}, expected a dtype of whole numbers: use nhwc.load",))
     return _dataset(plan)
-
-
-def _plan_of(dataset: str | Path, options: BatchOptions) -> Plan:
-    problems = options.problems()
-    try:
-        version = Version.open(dataset)
-    except RecipeError as error:
-        raise RecipeError("nhwc.load_records", (*error.problems, *problems)) from error
-    try:
-        return plan_of(version, options, problems)
-    except RecipeError as error:
-        raise RecipeError("nhwc.load_records", error.problems) from error
 
 
 @dataclass(frozen=True, kw_only=True)

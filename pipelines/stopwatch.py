@@ -69,7 +69,7 @@ def timed(stopwatch: Stopwatch | None, stage: str, call: Callable[Given, Result]
     """The same call, noted as that stage; the very one given where there is no stopwatch."""
     if stopwatch is None:
         return call
-    import tensorflow as tf  # noqa: PLC0415  without a stopwatch shards are read without it
+    import tensorflow as tf  # noqa: PLC0415  batches that nobody times are made without it, too
 
     def watched(*given: Given.args, **named: Given.kwargs) -> Result:
         with stopwatch.at(stage):

@@ -73,11 +73,18 @@ def print_table(titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow without the lines that it writes about CUDA on machines that have none."""
+    """Import TensorFlow without the lines that it writes about CUDA on machines that have none.
+
+    Raises RecipeError where Keras, which TensorFlow imports, is told of a backend that is none.
+    """
     from nhwc.flows.native_stderr import silenced_native_stderr
+    from nhwc.validators.model import no_backend
 
     with silenced_native_stderr():
-        import tensorflow  # noqa: F401
+        try:
+            import tensorflow  # noqa: F401
+        except ValueError as error:
+            raise no_backend(error) from error
 
 
 def gate_of(asked: bool, baseline: str | None) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import polars as pl
 
 from nhwc.flows.export.form import Array, Encoded, Part, Sample
 from nhwc.flows.parallel import on_all_cores
-from nhwc.pipelines.gather import checked_shard
+from nhwc.pipelines.opened import checked_shard
 from nhwc.pipelines.store import Shard
 from nhwc.pipelines.version import Version
 from nhwc.validators.errors import DataError

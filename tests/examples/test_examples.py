@@ -3,9 +3,12 @@
 import gzip
 import os
 import re
+import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +62,25 @@ def run(*command: object, cwd: Path | None = None, **env: str) -> tuple[int, str
     return done.returncode, done.stdout, done.stderr
 
 
-def test_gate_before_training(dataset: Dataset) -> None:
-    """It trains."""
-    status, out, err = run(sys.executable, EXAMPLES / "gate_before_training.py", dataset(True))
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What an example prints that is run in this process, where a warning is an error and Keras is imported once."""
+
+    def run(name: str, *arguments: object) -> str:
+        monkeypatch.setattr("sys.argv", [name, *map(str, arguments)])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_gate_before_training(dataset: Dataset, backend: str) -> None:
+    """Keras trains on each of its backends, fed by nhwc.load as it is; the gate follows the model there too."""
+    if find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: Keras is tried on it where it is")
+    example = EXAMPLES / "gate_before_training.py"
+    status, out, err = run(sys.executable, "-W", "error", example, dataset(True), KERAS_BACKEND=backend)
     assert (0, "trained on 1 batches an epoch") == (status, out.partition(";")[0]), err
 
 
@@ -71,6 +90,13 @@ def test_gate_before_training_refuses(dataset: Dataset) -> None:
     assert (1, "") == (status, out)
     assert "quality sample" in err
     assert "blank: spread found 0.0" in err
+
+
+def test_a_backend_that_is_none() -> None:
+    """Whoever names one is told by `nhwc gate`, with the status of a wrong call."""
+    status, out, err = run(sys.executable, "-m", "nhwc", "gate", "x", "--model", "model.keras", KERAS_BACKEND="foo")
+    assert (2, "") == (status, out)
+    assert re.match(r"nhwc: KERAS_BACKEND:\n  found foo, which cannot be used \(.+\), expected tensorflow, or jax", err)
 
 
 @pytest.mark.parametrize("sound", [True, False])
@@ -116,10 +142,9 @@ def write_idx(folder: Path, stem: str, samples: int) -> None:
     """Bars and blobs, 28 x 28, as MNIST's two files."""
     labels = np.arange(samples, dtype=np.uint8) % 3
     images = np.random.default_rng(samples).integers(0, 90, (samples, 28, 28), np.uint8)
+    long, short = slice(4, 24), slice(9, 14)
     for image, label in zip(images, labels, strict=True):
-        image[(slice(4, 24), slice(4, 24), slice(9, 14))[label], (slice(9, 14), slice(4, 24), slice(4, 24))[label]] += (
-            150
-        )
+        image[((long, short), (long, long), (short, long))[label]] += 150
     for name, array in ((f"{stem}-images-idx3-ubyte.gz", images), (f"{stem}-labels-idx1-ubyte.gz", labels)):
         header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
         (folder / name).write_bytes(gzip.compress(header + array.tobytes()))
@@ -133,3 +158,43 @@ def test_idx_to_conv2d(tmp_path: Path) -> None:
     status, out, err = run(sys.executable, EXAMPLES / "idx_to_conv2d.py", "mnist", cwd=tmp_path)
     assert 0 == status, err
     assert re.fullmatch(r"3 classes learnt from 3 batches an epoch: \d+% of the test is right\n", out)
+
+
+def test_pytorch(dataset: Dataset) -> None:
+    """Its own workers read, without a warning."""
+    pytest.importorskip("torch", reason="PyTorch is not installed: it is tried where it is")
+    status, out, err = run(sys.executable, "-W", "error", EXAMPLES / "pytorch.py", dataset(True), 2)
+    assert (0, "") == (status, err)
+    assert 3 == out.count("12 samples of uint8[rows=32, cols=32, channels=3] in [0, 255]; loss ")
+
+
+def test_jax_loop(dataset: Dataset, run_here: Callable[..., str]) -> None:
+    """JAX trains on the memory of the batches."""
+    pytest.importorskip("jax")
+    out = run_here("jax_loop.py", dataset(True))
+    assert 3 == out.count("3 batches uint8(4, 32, 32, 3), 0 copied; loss ")
+
+
+def test_augmentation(dataset: Dataset, run_here: Callable[..., str]) -> None:
+    """What leaves the range is refused by sample; what keeps it is gated and trained on."""
+    out = run_here("augmentation.py", dataset(True))
+    refused, gated, trained = out.splitlines()
+    assert re.search(
+        r"without clipping: .*augment sample [0-9a-f]{16}: out_of_range: range found \[0, 1\.\d+\]", refused
+    )
+    assert "augmented: 12 images looked at" in gated
+    assert "trained on 3 batches an epoch of float32[rows=32, cols=32, channels=3] in [0, 1]" in trained
+
+
+def test_own_photographs(corpus: Path, tmp_path: Path, run_here: Callable[..., str]) -> None:
+    """Real photographs and a broken one, from a folder to what one of them shows."""
+    for name in ("hat", "shoes"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for path in sorted((corpus / "datasets" / "clothing").rglob(f"{name}/*.jpg"))[:30]:
+            shutil.copy(path, tmp_path / "photos" / name)
+    (tmp_path / "photos" / "hat" / "half.jpg").write_bytes(path.read_bytes()[:3000])
+    out = run_here("own_photographs.py", tmp_path / "photos", tmp_path / "datasets")
+    assert "'kept': 60" in out
+    assert "left out: hat/half.jpg: truncated" in out
+    assert 3 == len(re.findall(r"^epoch \d: loss \d\.\d+, \d+\.\d% of the test split right$", out, re.MULTILINE))
+    assert re.search(r"\.jpg shows (hat|shoes), by \d+\.\d%$", out)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -308,7 +309,9 @@ def test_a_process_that_was_forked_has_children_of_its_own():
     assert contained_(encoded(format="gif")).array is not None
     before = set(children._pool().idle)
     reads, writes = os.pipe()
-    if (forked := os.fork()) == 0:  # nothing but what must hold, and out
+    with warnings.catch_warnings(action="ignore"):  # JAX, where another test has imported it, warns of every fork
+        forked = os.fork()
+    if forked == 0:  # nothing but what must hold, and out
         os.write(writes, bytes([before.isdisjoint(children._pool().idle)]))
         os._exit(0)
     os.waitpid(forked, 0)

@@ -80,6 +80,17 @@ def test_the_batches_are_the_same(both: dict[str, nhwc.Version], how: dict[str, 
         assert all(np.array_equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.parametrize("how", [{}, {"scale": "standard", "channels_first": True}, {"dtype": "float16"}])
+def test_the_samples_are_the_same(both: dict[str, nhwc.Version], how: dict[str, Any]) -> None:
+    """By index too, one by one and together."""
+    pixels, encoded = (nhwc.data_source(version.dataset, **how) for version in both.values())
+    every = np.arange(len(pixels))
+    for one, other in zip(pixels[every], encoded[every], strict=True):
+        np.testing.assert_array_equal(one, other)
+    for place in every:
+        np.testing.assert_array_equal(pixels[place][0], encoded[place][0])
+
+
 def test_the_manifest_says_the_same(both: dict[str, nhwc.Version]) -> None:
     """But for the names of the shards: a file's hash is another thing than its pixels' hash, and both are there."""
     pixels, encoded = (version.manifest.drop("shard", "row") for version in both.values())
@@ -111,6 +122,9 @@ def test_a_file_that_rotted_in_its_shard_is_named(both: dict[str, nhwc.Version])
     shard.write_bytes(content.replace(whole, whole[:40] + bytes(len(whole) - 40)))
     with pytest.raises(tf.errors.OpError, match=f"sample {victim['sample_id']}: damaged_header"):
         list(nhwc.load(version.dataset, split="all", batch_size=4))
+    source = nhwc.data_source(version.dataset, split="all", with_ids=True)
+    with pytest.raises(nhwc.DataError, match=f"sample {victim['sample_id']}: damaged_header"):
+        source[np.arange(len(source))]
     found = {(str(one.code), one.sample_id) for one in nhwc.verify(version.dataset).violations}
     assert {("checksum", None), ("pixels_changed", victim["sample_id"])} == found
 

@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import json
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -161,7 +162,7 @@ def test_images_on_a_store_are_looked_at(photos: Path, bucket: str) -> None:
 
 
 def test_each_shard_comes_once_and_only_when_needed(recipe: Recipe, faulty: Any, cache: Path) -> None:
-    """The gate needs none; batches bring each once, and what is there stays."""
+    """The gate needs none, nor does a data source that is pickled; what reads brings each once, and it stays."""
     run_ingest(recipe)
     shutil.rmtree(cache)
     faulty.calls.clear()
@@ -169,6 +170,12 @@ def test_each_shard_comes_once_and_only_when_needed(recipe: Recipe, faulty: Any,
     assert [] == [path for _, path in faulty.calls if path.endswith(".arrow")]
     for _ in range(2):
         assert 20 == sum(len(labels) for _, labels in nhwc.load(f"{FAULTY}/pets", batch_size=3, shuffle=True))
+    assert 1 == [method for method, path in faulty.calls if path.endswith(".arrow")].count("get_file")
+    shutil.rmtree(cache)
+    faulty.calls.clear()
+    source = pickle.loads(pickle.dumps(nhwc.data_source(f"{FAULTY}/pets")))
+    assert [] == [path for _, path in faulty.calls if path.endswith(".arrow")]
+    assert 20 == len([label for _, label in source])
     assert 1 == [method for method, path in faulty.calls if path.endswith(".arrow")].count("get_file")
 
 

@@ -90,6 +90,19 @@ def test_on_the_host_it_is_the_same(dtype, scale, mean):
         np.testing.assert_array_equal(wanted, written)
 
 
+@pytest.mark.parametrize("asked", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("scale", ["none", "unit", "signed", "standard"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_without_tensorflow_it_is_the_same(dtype, scale, asked):
+    """To the last bit, in each dtype, infinities of float16 included."""
+    statistics = ChannelStatistics(mean=(100.0, 120.5, 30.0), std=(50.0, 7.3, 2.0))
+    cast = make_cast(stored(dtype), scale=scale, dtype=asked, statistics=statistics)
+    with np.errstate(over="ignore"):
+        result = cast.on_host(every_value(dtype))
+    assert asked == result.dtype.name
+    assert cast(tf.constant(every_value(dtype))).numpy().tobytes() == result.tobytes()
+
+
 @pytest.mark.parametrize(
     ("scale", "asked", "expected"),
     [

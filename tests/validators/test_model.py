@@ -1,6 +1,7 @@
 """The model gate: mismatches of model, batch and labels are found, and sound pairs pass, without a training step."""
 
 import json
+import sys
 import warnings
 import zipfile
 from dataclasses import replace
@@ -617,3 +618,14 @@ def test_a_wrong_call_is_a_recipe_error(model, taken, message):
     """What is no Keras model, and what is no batch of images."""
     with pytest.raises(RecipeError, match=message):
         check_model(model, batch=taken, classes=CLASSES)
+
+
+def test_a_backend_that_is_not_installed(monkeypatch):
+    """Keras cannot be imported then: one line says why, and what would do."""
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setitem(sys.modules, "keras", None)
+    with pytest.raises(
+        RecipeError, match=r"^KERAS_BACKEND:\n  found jax, which cannot be used \(.+\), expected"
+    ) as caught:
+        check_model("model.keras", batch=batch(), classes=CLASSES)
+    assert 2 == caught.value.exit_status

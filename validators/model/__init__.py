@@ -7,6 +7,7 @@ range, and what they would have made of another. What cannot be seen is reported
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,13 @@ from nhwc.validators.errors import RecipeError
 from nhwc.validators.model.file import opened
 from nhwc.validators.model.graph import graph_of
 from nhwc.validators.model.labels import Head, Labels, label_findings
-from nhwc.validators.model.mismatch import mismatch
+from nhwc.validators.model.mismatch import first_line, mismatch
 from nhwc.validators.model.shape import dtype_findings, layout_findings, shape_findings
 from nhwc.validators.model.value_range import range_findings
 from nhwc.validators.model.walk import Walk, probe_of
 from nhwc.validators.violation import Code, Violation
 
-__all__ = ["check_model"]
+__all__ = ["check_model", "no_backend"]
 
 
 def check_model(
@@ -38,16 +39,31 @@ def check_model(
         labels: `ids`, int64[samples], as `nhwc.load` gives them, or `one_hot`, [samples, classes].
 
     Nothing is trained and no weight changes. The loss is looked at where the model is compiled. Raises RecipeError for
-    what is no Keras model or no readable file of one, and for a batch of other axes.
+    what is no Keras model or no readable file of one, for a batch of other axes, and where Keras' backend is missing.
     """
     axes = [axis.name for axis in batch.axes]
     if axes not in (["samples", "rows", "cols", "channels"], ["samples", "channels", "rows", "cols"]):
         raise RecipeError("check_model", (f"batch: found {batch}, expected axes samples, rows, cols, channels",))
+    _import_keras()
     if isinstance(model, str | Path):
         with opened(Path(model)) as file:
             return (*_findings(file.model, file.loss, batch, classes, labels), *file.unread)
     loss = model.loss if getattr(model, "compiled", False) else None
     return _findings(model, loss, batch, classes, labels)
+
+
+def _import_keras() -> None:
+    try:
+        import keras  # noqa: F401, PLC0415  seconds, and only a model needs it
+    except (ImportError, ValueError) as error:
+        raise no_backend(error) from error
+
+
+def no_backend(error: Exception) -> RecipeError:
+    """That Keras is told to compute by what is not there."""
+    named = os.environ.get("KERAS_BACKEND", "none, so that keras.json decides")
+    expected = "expected tensorflow, or jax or torch where installed"
+    return RecipeError("KERAS_BACKEND", (f"found {named}, which cannot be used ({first_line(error)}), {expected}",))
 
 
 def _findings(
