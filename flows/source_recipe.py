@@ -7,7 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from nhwc.flows.recipe_part import Part, PathText
+from nhwc.flows.recipe_part import PathText
+from nhwc.flows.record_recipes import TfdsRecipe, TfRecordRecipe
+from nhwc.flows.source_part import AtPath, Kind
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.remote import is_url
 from nhwc.pipelines.sources.arrays import Arrays
@@ -22,39 +24,7 @@ from nhwc.pipelines.sources.stacked import Layout
 from nhwc.pipelines.sources.voc import Voc
 
 
-class Kind(Part):
-    """What all kinds of sources answer."""
-
-    own_labels: ClassVar[bool] = True
-    """The source says the label of each sample, and the split where it knows one; else folders or a file do."""
-
-    kind: str
-    path: PathText
-
-    @property
-    def place(self) -> str:
-        """The path, relative to the recipe, or the URL that the source is read from."""
-        return self.path
-
-    def wrong_place(self, base: Path) -> str | None:
-        """What is wrong with the place, as `key: found ..., expected ...`."""
-        if is_url(self.place):
-            return f"source.path: found {self.place!r}, expected a path on this machine: only folders are read by URL"
-        if not (base / self.place).exists():
-            return f"source.path: found {self.place!r}, where there is nothing, expected a file or a folder"
-        return None
-
-    def source(self, base: Path, image: ImageRecipe) -> Source:
-        """The source itself.
-
-        Args:
-            base: what paths are relative to.
-            image: what is asked of its images; of a file that is larger than that allows no more need be read.
-        """
-        raise NotImplementedError
-
-
-class FolderRecipe(Kind):
+class FolderRecipe(AtPath):
     """A folder of image files, on this machine or on a store."""
 
     own_labels: ClassVar[bool] = False
@@ -71,7 +41,7 @@ class FolderRecipe(Kind):
         return source_at(self.path if is_url(self.path) else base / self.path, most_bytes=image.max_bytes)
 
 
-class IdxRecipe(Kind):
+class IdxRecipe(AtPath):
     """IDX files, the MNIST family's, gzipped or not.
 
     `path` is a folder with files named as MNIST's are (train-images-idx3-ubyte.gz, train-labels-..., t10k-...), or one
@@ -92,7 +62,7 @@ class IdxRecipe(Kind):
         return Idx(path=base / self.path, labels=None if self.labels is None else base / self.labels)
 
 
-class ArraysRecipe(Kind):
+class ArraysRecipe(AtPath):
     """NumPy's .npz, or a .npy of images.
 
     `images` and `labels` name arrays of the .npz; without them all are taken that are named like x_train and y_train,
@@ -126,7 +96,7 @@ class ArraysRecipe(Kind):
         return Arrays(path=base / self.path, images=self.images, labels=labels, layout=self.layout)
 
 
-class Hdf5Recipe(Kind):
+class Hdf5Recipe(AtPath):
     """An HDF5 file.
 
     `images` and `labels` name datasets in it, as train/images; without them all are taken that are named like images
@@ -149,7 +119,7 @@ class Hdf5Recipe(Kind):
         return Hdf5(path=base / self.path, images=self.images, labels=self.labels, layout=self.layout)
 
 
-class CifarRecipe(Kind):
+class CifarRecipe(AtPath):
     """A folder of CIFAR's binary batches; `labels` says which of CIFAR-100's two."""
 
     kind: Literal["cifar"]
@@ -166,7 +136,7 @@ class CifarRecipe(Kind):
         return Cifar(path=base / self.path, labels=self.labels)
 
 
-class ParquetRecipe(Kind):
+class ParquetRecipe(AtPath):
     """Parquet or Arrow files as Hugging Face's datasets writes them: one, or a folder of them.
 
     `image` and `label` name columns; without them they are image or img, and label or labels.
@@ -182,7 +152,7 @@ class ParquetRecipe(Kind):
         return Parquet(path=base / self.path, image=self.image, label=self.label, layout=self.layout)
 
 
-class CocoRecipe(Kind):
+class CocoRecipe(AtPath):
     """COCO's annotations as crops: `path` is instances_*.json, `images` the folder of its pictures."""
 
     kind: Literal["coco"]
@@ -201,7 +171,7 @@ class CocoRecipe(Kind):
         return Coco(path=base / self.path, images=base / self.images)
 
 
-class VocRecipe(Kind):
+class VocRecipe(AtPath):
     """Pascal VOC's annotations as crops: `path` is the folder that has JPEGImages and Annotations."""
 
     kind: Literal["voc"]
@@ -218,7 +188,16 @@ class VocRecipe(Kind):
 
 
 SourceRecipe = Annotated[
-    FolderRecipe | IdxRecipe | ArraysRecipe | Hdf5Recipe | CifarRecipe | ParquetRecipe | CocoRecipe | VocRecipe,
+    FolderRecipe
+    | IdxRecipe
+    | ArraysRecipe
+    | Hdf5Recipe
+    | CifarRecipe
+    | ParquetRecipe
+    | CocoRecipe
+    | VocRecipe
+    | TfRecordRecipe
+    | TfdsRecipe,
     Field(discriminator="kind"),
 ]
 
