@@ -44,14 +44,16 @@ class ClassNames:
     """
 
     def __init__(self, names: Sequence[str] | None = None) -> None:
-        self._known = names is not None
+        self._known, self._has_text = names is not None, False
         self._names = dict(enumerate(names or ()))
         self._numbered = all(name == str(number) for number, name in self._names.items())
         self._numbers = {name: number for number, name in self._names.items()}
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names in the order of their numbers."""
+        """The names in the order of their numbers; none where a label is text without a number."""
+        if self._has_text:
+            return ()
         if self.is_numbered:
             return numbered(self._names)
         return tuple(name for _, name in sorted(self._names.items()))
@@ -59,7 +61,7 @@ class ClassNames:
     @property
     def is_numbered(self) -> bool:
         """There are numbers alone, or each is its own name."""
-        return self._numbered and bool(self._names)
+        return self._numbered and not self._has_text and bool(self._names)
 
     def label(self, number: int | None, name: str | None) -> str | None:
         """The name of a class of which a record tells its number, its name, or both.
@@ -67,7 +69,9 @@ class ClassNames:
         Raises Breach where the number is none of the known ones, or number and name contradict what was told before.
         """
         if number is None:
-            self._numbered = self._numbered and name is None
+            if name is not None and self._known:
+                raise Breach(Code.NO_CLASS, "label", expected="the number of a class", found=repr(name))
+            self._has_text = self._has_text or name is not None
             return name
         if number < 0:
             raise Breach(Code.NO_CLASS, "label", expected="the number of a class, from 0", found=str(number))

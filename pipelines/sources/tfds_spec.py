@@ -111,11 +111,15 @@ def _info(folder: Path) -> Any:
             raise damaged(folder / name, "features", expected=expected, found=repr(strange))
     try:
         info = tfds.builder_from_directory(str(folder)).info
-        info.splits  # noqa: B018  read when asked for
-        return info
+        for split in info.splits.values():
+            split.filepaths  # noqa: B018  read when asked for
     except Exception as error:  # whatever TFDS raises of what it cannot read
         found = f"{type(error).__name__}: {error}".splitlines()[0]
         raise damaged(folder, "description", expected="what TFDS writes", found=found) from error
+    if not isinstance(info.features, tfds.features.FeaturesDict):
+        found = type(info.features).__name__
+        raise damaged(folder / FEATURES, "features", expected="a dict of features", found=found)
+    return info
 
 
 def _foreign(told: Any) -> Iterator[str]:
@@ -230,6 +234,9 @@ def _unfit(name: str, feature: Any, recipe: ImageRecipe) -> Iterator[str]:
     """What the recipe's image part forbids, or does not say, of every image that there can be."""
     shape, dtype = feature.shape, np.dtype(feature.np_dtype).name
     of_it = f"the dataset's {name} is {dtype} {shape_text(shape)}"
+    if any(size is not None and size < 1 for size in shape):
+        yield f"source.image: {of_it}, expected sizes of at least 1"
+        return
     is_encoded = isinstance(feature, tfds.features.Image)
     format = feature.encoding_format if is_encoded else "npy"
     if is_encoded and dtype == "float32":

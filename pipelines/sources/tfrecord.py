@@ -67,7 +67,7 @@ class TfRecord(ExampleSource):
     @property
     def files(self) -> Sequence[RecordFile]:
         """As above; links in a folder are not among them."""
-        files = [file for file in self._found if file == self.path or (file.is_file() and not file.is_symlink())]
+        files = [file for file in self._found if file.is_file() and (file == self.path or not file.is_symlink())]
         if not files:
             expected = "expected files named like train.tfrecord or train.tfrecord-00000-of-00002, or the path of one"
             raise RecipeError("source.path", (f"found no TFRecord file in {self.path}, {expected}",))

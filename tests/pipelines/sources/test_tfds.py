@@ -3,7 +3,6 @@
 import io
 import json
 import pickle
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -229,19 +228,19 @@ def test_an_image_of_another_kind_than_its_feature_says_is_one_violation(tmp_pat
 
 def test_a_label_that_no_class_has_is_one_violation(tmp_path: Path) -> None:
     """-1 stands for none in the test splits of many."""
-    spec = PAIR | {"label": features.Scalar(np.int64)}
-    folder = prepared(tmp_path, spec, {"test": [one | {"label": n - 1} for n, one in enumerate(examples()[:5])]})
-    described = json.loads((folder / "features.json").read_text())
-    prepared(tmp_path / "other", PAIR, {"test": []})
-    described["featuresDict"]["features"]["label"] = json.loads((tmp_path / "other/features.json").read_text())[
-        "featuresDict"
-    ]["features"]["label"]
-    (folder / "features.json").write_text(json.dumps(described))
-    shutil.copy(tmp_path / "other/label.labels.txt", folder)
-    violations = list(bad(source_at(folder)).values())
-    assert "no_class: label found -1, expected the number of a class, from 0" in violations[0]
-    assert "unknown_class: label found 3, expected a number from 0 to 2" in violations[1]
-    assert 2 == len(violations)
+    folder = prepared(tmp_path, PAIR, {"train": examples()[:5]})
+    free = (
+        features.FeaturesDict(PAIR | {"label": features.Text()}),
+        features.FeaturesDict(PAIR | {"label": features.Scalar(np.int64)}),
+    )
+    strange = [free[isinstance(label, int)].serialize_example({"image": IMAGES[0], "label": label})
+               for label in (-1, 3, "cat")]  # fmt: skip
+    write_shard(folder / TFRECORD, strange)
+    assert [
+        "no_class: label found -1, expected the number of a class, from 0",
+        "unknown_class: label found 3, expected a number from 0 to 2",
+        "no_class: label found 'cat', expected the number of a class",
+    ] == [one.partition(": ")[2].partition(". To mend")[0] for one in bad(source_at(folder)).values()]
 
 
 def changed(file: Path, at: int, by: bytes) -> None:
@@ -309,6 +308,24 @@ DAMAGED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no info": (
         lambda folder: (folder / "dataset_info.json").write_text('{"name": 3}'),
         "description found .*expected what TFDS writes",
+    ),
+    "no dict": (
+        lambda folder: (folder / "features.json").write_text(
+            json.dumps(json.loads((folder / "features.json").read_text())["featuresDict"]["features"]["image"])
+        ),
+        "features found Image in .*expected a dict of features",
+    ),
+    "no template": (
+        lambda folder: (folder / "dataset_info.json").write_text(
+            (folder / "dataset_info.json").read_text().replace("{SHARD_X_OF_Y}", "{NOTHING}")
+        ),
+        "damaged_source: ",
+    ),
+    "leads outside": (
+        lambda folder: (folder / "dataset_info.json").write_text(
+            (folder / "dataset_info.json").read_text().replace("{DATASET}-{SPLIT}", "../{DATASET}-{SPLIT}")
+        ),
+        "damaged_source: ",
     ),
     "features of others": (foreign, "features found 'antigravity.Image' in .*code that would be imported"),
 }
@@ -388,6 +405,13 @@ WRONG: dict[str, tuple[Mapping[str, Any], Sequence[Example], dict[str, Any], dic
         {},
         {},
         "which TFDS stores as a picture of its bytes, expected uint8 or uint16",
+    ),
+    "no rows": (
+        PAIR | {"image": features.Image(shape=(0, 5, 3))},
+        [],
+        {},
+        {},
+        r"source.image: the dataset's image is uint8 \(0, 5, 3\), expected sizes of at least 1",
     ),
     "alpha": (
         PAIR | {"image": features.Image(shape=(6, 5, 4))},

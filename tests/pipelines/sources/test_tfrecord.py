@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import os
 import pickle
 import struct
 from collections.abc import Callable, Mapping
@@ -290,6 +291,20 @@ def test_a_name_with_two_numbers_is_told(tmp_path: Path) -> None:
     assert said in next(iter(bad(found).values()))
 
 
+def test_numbers_with_names_and_names_alone(tmp_path: Path) -> None:
+    """Every label is a class; there is no order then but that of the names."""
+    records = [
+        example(image=b"x", label=1, text="cat"),
+        example(image=b"x", text="ant"),
+        example(image=b"x", label=0),
+        example(image=b"x"),
+    ]
+    write(tmp_path / "train.tfrecord", records)
+    found = discovered(tmp_path, class_name="text")
+    assert ["cat", "ant", "0", None] == [entry.label for entry in found.entries]
+    assert ((), False) == (found.classes, found.numbered)
+
+
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     """It is an entry, skipped."""
     write(tmp_path / "set/train.tfrecord", ENCODED[:1])
@@ -351,6 +366,7 @@ RECIPES = {
         {"path": "empty"},
         "source.path:\n  found no TFRecord file in .*expected files named like train.t",
     ),
+    "a pipe": ({"path": "pipe"}, "source.path:\n  found no TFRecord file in .*pipe"),
     "a URL": ({"path": "s3://bucket/x"}, "source.path: found 's3://bucket/x', expected a path on this machine"),
 }
 
@@ -361,6 +377,7 @@ def test_a_wrong_recipe_is_told(tmp_path: Path, what: str) -> None:
     keys, said = RECIPES[what]
     write(tmp_path / "set/train.tfrecord", ENCODED)
     (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(RecipeError, match=said):
         ingested(tmp_path, {"kind": "tfrecord", "path": "set"} | keys)
 
