@@ -151,6 +151,5 @@ def _examined(
     except OSError as error:
         return HashedEntry(entry=entry), Prepared(violations=(unreadable(error),))
     sha256 = hashlib.sha256(content).hexdigest() if len(content) <= AUDITED.max_bytes else None
-    suffix = Path(entry.name).suffix
-    prepared = preparing(content, suffix=suffix, recipe=AUDITED, stages=stages, sample_id=entry.sample_id)
+    prepared = preparing(content, suffix=entry.suffix, recipe=AUDITED, stages=stages, sample_id=entry.sample_id)
     return HashedEntry(entry=entry, sha256=sha256, size=len(content)), prepared

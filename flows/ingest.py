@@ -99,6 +99,7 @@ def run_ingest(
     """
     engine.check()
     with _in_place(recipe):
+        recipe.source.prepare(recipe.base)
         condition = condition_of(recipe)
         look = look_at(recipe, source_of(recipe))
         before = condition.before if gate is None and condition.is_whole else None  # a gate judges what there is anew
@@ -137,6 +138,7 @@ def draft_of(
     """
     engine.check()
     with _in_place(recipe, publishing=False):
+        recipe.source.prepare(recipe.base)
         look = look_at(recipe, source_of(recipe))
         with open_engine(engine) as opened:
             return make_draft(recipe, condition_of(recipe), look, opened, step, progress)[0]

@@ -19,7 +19,7 @@ from pydantic.json_schema import SkipJsonSchema
 from nhwc.flows.places import place_problems
 from nhwc.flows.printable import printable
 from nhwc.flows.recipe_part import Part, PathText
-from nhwc.flows.source_recipe import KINDS, SourceRecipe, kind_of
+from nhwc.flows.source_recipes import KINDS, SourceRecipe, kind_of
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.mirror import mirror_of
 from nhwc.pipelines.remote import Remote, is_url

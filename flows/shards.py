@@ -286,10 +286,11 @@ def _prepare(
             code=Code.CHANGED, stage="probe", aspect="bytes", expected=f"sha256 {sample.sha256}", found="another"
         )
         return b"", Prepared(violations=(changed,))
-    suffix = Path(sample.entry.name).suffix
     name = sample.entry.sample_id
     with _decoding:
-        return content, prepare_contained(content, suffix=suffix, recipe=image, stages=stages, sample_id=name)
+        return content, prepare_contained(
+            content, suffix=sample.entry.suffix, recipe=image, stages=stages, sample_id=name
+        )
 
 
 def read_at_most(file: BinaryIO, most: int) -> bytes:

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO, ClassVar, Literal, Protocol
 
 import polars as pl
@@ -39,6 +40,12 @@ class Entry:
     def sample_id(self) -> str:
         """16 hex digits of SHA-256 of the name's bytes: another name is another sample."""
         return hashlib.sha256(os.fsencode(self.name)).hexdigest()[:16]
+
+    @property
+    def suffix(self) -> str:
+        """Of its file's name, with the dot, as .jpg; empty where the name ends in something else, as in x.tar@512."""
+        suffix = PurePosixPath(self.name).suffix
+        return suffix if suffix[1:].isalnum() else ""
 
     @property
     def path(self) -> str:

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from nhwc.flows.init import propose_recipe
 from nhwc.flows.recipe import Recipe, parse_recipe
 from nhwc.flows.recipe_schema import described_keys, recipe_schema
-from nhwc.flows.source_recipe import KINDS
+from nhwc.flows.source_recipes import KINDS
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.violation import Code
 

@@ -1,86 +1,24 @@
-"""The recipe's `source:` part: for each kind of source its keys, and the source that they describe."""
+"""The recipe's `source:` part of arrays and tables of images."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Literal
 
-from pydantic import Field
-
-from nhwc.flows.recipe_part import Part, PathText
+from nhwc.flows.recipe_part import PathText
+from nhwc.flows.source_recipes.kind import AtPath
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.remote import is_url
 from nhwc.pipelines.sources.arrays import Arrays
 from nhwc.pipelines.sources.cifar import Cifar
-from nhwc.pipelines.sources.coco import Coco
 from nhwc.pipelines.sources.hdf5 import Hdf5
 from nhwc.pipelines.sources.idx import Idx
 from nhwc.pipelines.sources.parquet import Parquet
 from nhwc.pipelines.sources.protocol import Source
-from nhwc.pipelines.sources.remote_folder import source_at
 from nhwc.pipelines.sources.stacked import Layout
-from nhwc.pipelines.sources.voc import Voc
 
 
-class Kind(Part):
-    """What all kinds of sources answer.
-
-    Args:
-        kind: which kind of source it is; a folder where none is named.
-        path: where it lies: a path relative to the recipe.
-    """
-
-    own_labels: ClassVar[bool] = True
-    """The source says the label of each sample, and the split where it knows one; else folders or a file do."""
-
-    kind: str
-    path: PathText
-
-    @property
-    def place(self) -> str:
-        """The path, relative to the recipe, or the URL that the source is read from."""
-        return self.path
-
-    def wrong_place(self, base: Path) -> str | None:
-        """What is wrong with the place, as `key: found ..., expected ...`."""
-        if is_url(self.place):
-            return f"source.path: found {self.place!r}, expected a path on this machine: only folders are read by URL"
-        if not (base / self.place).exists():
-            return f"source.path: found {self.place!r}, where there is nothing, expected a file or a folder"
-        return None
-
-    def source(self, base: Path, image: ImageRecipe) -> Source:
-        """The source itself.
-
-        Args:
-            base: what paths are relative to.
-            image: what is asked of its images; of a file that is larger than that allows no more need be read.
-        """
-        raise NotImplementedError
-
-
-class FolderRecipe(Kind):
-    """A folder of image files, on this machine or on a store.
-
-    Args:
-        path: the folder, relative to the recipe, or its URL, as s3://bucket/photos.
-    """
-
-    own_labels: ClassVar[bool] = False
-    kind: Literal["folder"] = "folder"
-
-    def wrong_place(self, base: Path) -> str | None:
-        """As above; a URL's own form is looked at where all URLs are."""
-        if not is_url(self.path) and not (base / self.path).is_dir():
-            return f"source.path: found {self.path!r}, which is no folder, expected a folder of images"
-        return None
-
-    def source(self, base: Path, image: ImageRecipe) -> Source:
-        """As above."""
-        return source_at(self.path if is_url(self.path) else base / self.path, most_bytes=image.max_bytes)
-
-
-class IdxRecipe(Kind):
+class IdxRecipe(AtPath):
     """IDX files, the MNIST family's, gzipped or not.
 
     Args:
@@ -103,7 +41,7 @@ class IdxRecipe(Kind):
         return Idx(path=base / self.path, labels=None if self.labels is None else base / self.labels)
 
 
-class ArraysRecipe(Kind):
+class ArraysRecipe(AtPath):
     """NumPy's .npz, or a .npy of images.
 
     Args:
@@ -141,7 +79,7 @@ class ArraysRecipe(Kind):
         return Arrays(path=base / self.path, images=self.images, labels=labels, layout=self.layout)
 
 
-class Hdf5Recipe(Kind):
+class Hdf5Recipe(AtPath):
     """An HDF5 file, whose images are of one size, or encoded files.
 
     Args:
@@ -167,7 +105,7 @@ class Hdf5Recipe(Kind):
         return Hdf5(path=base / self.path, images=self.images, labels=self.labels, layout=self.layout)
 
 
-class CifarRecipe(Kind):
+class CifarRecipe(AtPath):
     """A folder of CIFAR's binary batches.
 
     Args:
@@ -189,7 +127,7 @@ class CifarRecipe(Kind):
         return Cifar(path=base / self.path, labels=self.labels)
 
 
-class ParquetRecipe(Kind):
+class ParquetRecipe(AtPath):
     """Parquet or Arrow files as Hugging Face's datasets writes them: one, or a folder of them.
 
     Args:
@@ -207,64 +145,3 @@ class ParquetRecipe(Kind):
     def source(self, base: Path, image: ImageRecipe) -> Source:
         """As above."""
         return Parquet(path=base / self.path, image=self.image, label=self.label, layout=self.layout)
-
-
-class CocoRecipe(Kind):
-    """COCO's annotations as crops.
-
-    Args:
-        path: the annotations, instances_*.json.
-        images: the folder of its pictures.
-    """
-
-    kind: Literal["coco"]
-    images: PathText
-
-    def wrong_place(self, base: Path) -> str | None:
-        """As above."""
-        if not is_url(self.path) and not (base / self.path).is_file():
-            return f"source.path: found {self.path!r}, which is no file, expected COCO's annotations, a .json"
-        if is_url(self.images) or not (base / self.images).is_dir():
-            return f"source.images: found {self.images!r}, which is no folder, expected that of the pictures"
-        return super().wrong_place(base)
-
-    def source(self, base: Path, image: ImageRecipe) -> Source:
-        """As above."""
-        return Coco(path=base / self.path, images=base / self.images)
-
-
-class VocRecipe(Kind):
-    """Pascal VOC's annotations as crops.
-
-    Args:
-        path: the folder that has JPEGImages and Annotations.
-    """
-
-    kind: Literal["voc"]
-
-    def wrong_place(self, base: Path) -> str | None:
-        """As above."""
-        if not is_url(self.path) and not (base / self.path / "JPEGImages").is_dir():
-            return f"source.path: found {self.path!r}, which has no JPEGImages/, expected Pascal VOC's folder"
-        return super().wrong_place(base)
-
-    def source(self, base: Path, image: ImageRecipe) -> Source:
-        """As above."""
-        return Voc(path=base / self.path)
-
-
-SourceRecipe = Annotated[
-    FolderRecipe | IdxRecipe | ArraysRecipe | Hdf5Recipe | CifarRecipe | ParquetRecipe | CocoRecipe | VocRecipe,
-    Field(discriminator="kind"),
-]
-
-KINDS: dict[str, type[Kind]] = {
-    get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in get_args(get_args(SourceRecipe)[0])
-}
-"""The keys of each kind of source, by its name."""
-
-
-def kind_of(plain: Any) -> type[Kind] | None:
-    """Which kind the plain values of `source:` describe: a folder unless they say so; None where there is no such."""
-    kind = plain.get("kind", "folder") if isinstance(plain, dict) else "folder"
-    return KINDS.get(kind) if isinstance(kind, str) else None

@@ -1,0 +1,130 @@
+"""The recipe's `source:` part of files: in a folder, in an archive, in tars of samples, or listed by a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from nhwc.flows.recipe_part import Part, PathText
+from nhwc.flows.source_recipes.kind import AtPath
+from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.remote import is_url
+from nhwc.pipelines.sources.protocol import Source
+from nhwc.pipelines.sources.remote_folder import source_at
+
+
+class FolderRecipe(AtPath):
+    """A folder of image files, on this machine or on a store.
+
+    Args:
+        path: the folder, relative to the recipe, or its URL, as s3://bucket/photos.
+    """
+
+    own_labels: ClassVar[bool] = False
+    kind: Literal["folder"] = "folder"
+
+    def wrong_place(self, base: Path) -> str | None:
+        """As above; a URL's own form is looked at where all URLs are."""
+        if not is_url(self.path) and not (base / self.path).is_dir():
+            return f"source.path: found {self.path!r}, which is no folder, expected a folder of images"
+        return None
+
+    def source(self, base: Path, image: ImageRecipe) -> Source:
+        """As above."""
+        return source_at(self.path if is_url(self.path) else base / self.path, most_bytes=image.max_bytes)
+
+
+class ArchiveRecipe(AtPath):
+    """A zip or a tar (packed by gzip, bzip2 or xz, or not) of a folder of images, read without unpacking it.
+
+    `folder` is the one of the archive that is the source, where that is not the whole: names, labels and splits are
+    then relative to it.
+    """
+
+    own_labels: ClassVar[bool] = False
+    kind: Literal["archive"]
+    folder: str = ""
+
+    def wrong_place(self, base: Path) -> str | None:
+        """As above."""
+        if problem := self.folder and unsafe(self.folder):
+            return f"source.folder: found {self.folder!r}, {problem}, expected a path inside the archive"
+        return super().wrong_place(base) or _no_file("source.path", self.path, base, "a zip or a tar")
+
+    def source(self, base: Path, image: ImageRecipe) -> Source:
+        """As above."""
+        folder = plain(self.folder) if self.folder else ""
+        return Archive(path=base / self.path, folder=folder, most_bytes=image.max_bytes)
+
+
+class WebDatasetRecipe(AtPath):
+    """Tars in which the members of one sample share a name up to its first dot; one tar, or all of a folder.
+
+    `image` names the extensions of the image, the first that a sample has, as `jpg;png`: whichever extension is an
+    image's, where it is left out. `label` is the extension of the label (`cls`, `txt`), or a field of JSON
+    (`json:label`, `json:meta.label`).
+    """
+
+    kind: Literal["webdataset"]
+    image: Annotated[str, Field(pattern=r"[^;. ]")] | None = None
+    label: Annotated[str, Field(pattern=r"^[^:;]+(:[^:]+)?$")] = "cls"
+
+    def source(self, base: Path, image: ImageRecipe) -> Source:
+        """As above."""
+        return WebDataset(
+            path=base / self.path,
+            image=extensions(self.image or ""),
+            label=self.label.removeprefix("."),
+            most_bytes=image.max_bytes,
+        )
+
+
+class ColumnsRecipe(Part):
+    """What the columns of a table are called; one that is left out is found by its usual names."""
+
+    image: str | None = None
+    label: str | None = None
+    split: str | None = None
+
+
+class FilesRecipe(AtPath):
+    """Files that a table lists beside their labels: CSV, .tsv, .jsonl or .parquet.
+
+    `root` is the folder that its paths are relative to: the table's own, where it is left out. `columns` names its
+    columns, which are found by themselves if they are called path, file_name, image ... and label, class ...; a column
+    split gives the splits.
+    """
+
+    kind: Literal["files"]
+    root: PathText | None = None
+    columns: ColumnsRecipe = ColumnsRecipe()
+
+    @property
+    def place(self) -> str:
+        """As above: the root, where one is named."""
+        return self.path if self.root is None else self.root
+
+    def wrong_place(self, base: Path) -> str | None:
+        """As above."""
+        for path in (self.path, self.root or ""):
+            if is_url(path):
+                return f"source: found {path!r}, expected a path on this machine: only folders are read by URL"
+        if self.root is not None and not (base / self.root).is_dir():
+            return f"source.root: found {self.root!r}, which is no folder, expected one that paths are relative to"
+        return _no_file("source.path", self.path, base, "a table: CSV, .tsv, .jsonl or .parquet")
+
+    def source(self, base: Path, image: ImageRecipe) -> Source:
+        """As above."""
+        table = base / self.path
+        root = table.parent if self.root is None else base / self.root
+        columns = self.columns
+        return Files(table=table, root=root, image=columns.image, label=columns.label, split=columns.split)
+
+
+def _no_file(key: str, path: str, base: Path, expected: str) -> str | None:
+    """That there is no file at a path, as `key: found ..., expected ...`."""
+    if (base / path).is_file():
+        return None
+    return f"{key}: found {path!r}, which is no file, expected {expected}"
