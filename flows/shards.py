@@ -22,6 +22,7 @@ from nhwc.flows.native_stderr import silenced_native_stderr
 from nhwc.flows.parallel import THREADS, HandOver, Work, on_all_cores
 from nhwc.pipelines.image import Prepared, image_stages
 from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.sources.container import DamagedSampleError
 from nhwc.pipelines.sources.protocol import Entry, Source
 from nhwc.pipelines.stage import Array, Stage
 from nhwc.pipelines.store import (
@@ -404,6 +405,8 @@ def _write_arrow(batch: pa.RecordBatch, path: Path) -> None:
 
 
 def unreadable(error: OSError) -> Violation:
-    """That a file cannot be read."""
-    found = error.strerror or str(error)
-    return Violation(code=Code.UNREADABLE_FILE, stage="probe", aspect="bytes", expected="a readable file", found=found)
+    """That a file cannot be read, or that the bytes of a sample are not whole."""
+    code, expected, found = Code.UNREADABLE_FILE, "a readable file", error.strerror or str(error)
+    if isinstance(error, DamagedSampleError):
+        code, expected = Code.DAMAGED_SOURCE, "bytes that are whole"
+    return Violation(code=code, stage="probe", aspect="bytes", expected=expected, found=found)

@@ -10,9 +10,12 @@ from pydantic import Field
 from nhwc.flows.recipe_part import Part, PathText
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.remote import is_url
+from nhwc.pipelines.sources.archive import Archive
 from nhwc.pipelines.sources.idx import Idx
+from nhwc.pipelines.sources.members import plain, unsafe
 from nhwc.pipelines.sources.protocol import Source
 from nhwc.pipelines.sources.remote_folder import source_at
+from nhwc.pipelines.sources.webdataset import WebDataset, extensions
 
 
 class _Kind(Part):
@@ -94,7 +97,71 @@ class IdxRecipe(_Kind):
         return Idx(path=base / self.path, labels=None if self.labels is None else base / self.labels)
 
 
-SourceRecipe = Annotated[FolderRecipe | IdxRecipe, Field(discriminator="kind")]
+class ArchiveRecipe(_Kind):
+    """A zip or a tar (packed by gzip, bzip2 or xz, or not) of a folder of images, read without unpacking it.
+
+    `folder` is the one of the archive that is the source, where that is not the whole: names, labels and splits are
+    then relative to it.
+    """
+
+    own_labels: ClassVar[bool] = False
+    kind: Literal["archive"]
+    path: PathText
+    folder: str = ""
+
+    @property
+    def place(self) -> str:
+        """As above."""
+        return self.path
+
+    def wrong_place(self, base: Path) -> str | None:
+        """As above."""
+        if problem := self.folder and unsafe(self.folder):
+            return f"source.folder: found {self.folder!r}, {problem}, expected a path inside the archive"
+        return super().wrong_place(base) or _no_file("source.path", self.path, base, "a zip or a tar")
+
+    def source(self, base: Path, image: ImageRecipe) -> Source:
+        """As above."""
+        folder = plain(self.folder) if self.folder else ""
+        return Archive(path=base / self.path, folder=folder, most_bytes=image.max_bytes)
+
+
+class WebDatasetRecipe(_Kind):
+    """Tars in which the members of one sample share a name up to its first dot; one tar, or all of a folder.
+
+    `image` names the extensions of the image, the first that a sample has, as `jpg;png`: whichever extension is an
+    image's, where it is left out. `label` is the extension of the label (`cls`, `txt`), or a field of JSON
+    (`json:label`, `json:meta.label`).
+    """
+
+    kind: Literal["webdataset"]
+    path: PathText
+    image: Annotated[str, Field(pattern=r"[^;. ]")] | None = None
+    label: Annotated[str, Field(pattern=r"^[^:;]+(:[^:]+)?$")] = "cls"
+
+    @property
+    def place(self) -> str:
+        """As above."""
+        return self.path
+
+    def source(self, base: Path, image: ImageRecipe) -> Source:
+        """As above."""
+        return WebDataset(
+            path=base / self.path,
+            image=extensions(self.image or ""),
+            label=self.label.removeprefix("."),
+            most_bytes=image.max_bytes,
+        )
+
+
+def _no_file(key: str, path: str, base: Path, expected: str) -> str | None:
+    """That there is no file at a path, as `key: found ..., expected ...`."""
+    if (base / path).is_file():
+        return None
+    return f"{key}: found {path!r}, which is no file, expected {expected}"
+
+
+SourceRecipe = Annotated[FolderRecipe | IdxRecipe | ArchiveRecipe | WebDatasetRecipe, Field(discriminator="kind")]
 
 KINDS: dict[str, type[_Kind]] = {
     get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in get_args(get_args(SourceRecipe)[0])
