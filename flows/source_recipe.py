@@ -11,6 +11,7 @@ from nhwc.flows.recipe_part import Part, PathText
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.remote import is_url
 from nhwc.pipelines.sources.archive import Archive
+from nhwc.pipelines.sources.files import Files
 from nhwc.pipelines.sources.idx import Idx
 from nhwc.pipelines.sources.members import plain, unsafe
 from nhwc.pipelines.sources.protocol import Source
@@ -154,6 +155,49 @@ class WebDatasetRecipe(_Kind):
         )
 
 
+class ColumnsRecipe(Part):
+    """What the columns of a table are called; one that is left out is found by its usual names."""
+
+    image: str | None = None
+    label: str | None = None
+    split: str | None = None
+
+
+class FilesRecipe(_Kind):
+    """Files that a table lists beside their labels: CSV, .tsv, .jsonl or .parquet.
+
+    `root` is the folder that its paths are relative to: the table's own, where it is left out. `columns` names its
+    columns, which are found by themselves if they are called path, file_name, image ... and label, class ...; a column
+    split gives the splits.
+    """
+
+    kind: Literal["files"]
+    path: PathText
+    root: PathText | None = None
+    columns: ColumnsRecipe = ColumnsRecipe()
+
+    @property
+    def place(self) -> str:
+        """As above: the root, where one is named."""
+        return self.path if self.root is None else self.root
+
+    def wrong_place(self, base: Path) -> str | None:
+        """As above."""
+        for path in (self.path, self.root or ""):
+            if is_url(path):
+                return f"source: found {path!r}, expected a path on this machine: only folders are read by URL"
+        if self.root is not None and not (base / self.root).is_dir():
+            return f"source.root: found {self.root!r}, which is no folder, expected one that paths are relative to"
+        return _no_file("source.path", self.path, base, "a table: CSV, .tsv, .jsonl or .parquet")
+
+    def source(self, base: Path, image: ImageRecipe) -> Source:
+        """As above."""
+        table = base / self.path
+        root = table.parent if self.root is None else base / self.root
+        columns = self.columns
+        return Files(table=table, root=root, image=columns.image, label=columns.label, split=columns.split)
+
+
 def _no_file(key: str, path: str, base: Path, expected: str) -> str | None:
     """That there is no file at a path, as `key: found ..., expected ...`."""
     if (base / path).is_file():
@@ -161,7 +205,9 @@ def _no_file(key: str, path: str, base: Path, expected: str) -> str | None:
     return f"{key}: found {path!r}, which is no file, expected {expected}"
 
 
-SourceRecipe = Annotated[FolderRecipe | IdxRecipe | ArchiveRecipe | WebDatasetRecipe, Field(discriminator="kind")]
+SourceRecipe = Annotated[
+    FolderRecipe | IdxRecipe | ArchiveRecipe | WebDatasetRecipe | FilesRecipe, Field(discriminator="kind")
+]
 
 KINDS: dict[str, type[_Kind]] = {
     get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in get_args(get_args(SourceRecipe)[0])
