@@ -143,8 +143,7 @@ class _UnpackedTar:
         weakref.finalize(self, file.close)
 
     def members(self) -> Members:
-        found = tar_members(self._file, self._path)
-        return found if self._damage is None else Members(members=found.members, damage=self._damage)
+        return tar_members(self._file, self._path, self._damage)
 
     def read(self, at: At, most: int | None = None) -> bytes:
         return read_part(self._file, at, most)

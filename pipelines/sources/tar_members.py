@@ -14,7 +14,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from nhwc.pipelines.sources.container import DamagedSampleError, damaged
 from nhwc.pipelines.sources.members import At, Member, Members, Wrong, most_unpacked, plain
@@ -39,27 +39,31 @@ PACKED: Mapping[bytes, Callable[[Path], Any]] = {
 """What reads a packed file, by the bytes that it begins with."""
 
 
-def tar_members(file: BinaryIO, path: Path) -> Members:
+def tar_members(file: BinaryIO, path: Path, lost: str | None = None) -> Members:
     """All members of an open tar, in its order; those before a damage, and the damage.
+
+    Args:
+        file: where it is read from.
+        path: what it is called in errors.
+        lost: why what follows is not in the file, where that is known before.
 
     Raises DataError where not even the first header is one.
     """
     headers, found = _Headers(file), list[Member]()
-    damage: str | None
     try:
         tar = tarfile.TarFile(fileobj=cast(BinaryIO, headers), mode="r", encoding="utf-8", errors="surrogateescape")
         for info in _headers_of(tar, headers):
             if info.isreg() and info.sparse is None and info.offset_data + info.size > headers.size:
-                damage = f"its end at byte {headers.size:,}, within {info.name}"
+                lost = lost or f"its end at byte {headers.size:,}, within {info.name}"
                 break
             found.append(_member(info))
         else:
-            damage = headers.wrong_end(tar.offset)
+            lost = lost or headers.wrong_end(tar.offset)
     except _WRONG_HEADER as error:
-        damage = str(error) or type(error).__name__
-    if damage is not None and not found:
-        raise damaged(path, "members", expected="a tar with members", found=damage, hint="fetch it again")
-    return Members(members=tuple(found), damage=damage)
+        lost = lost or str(error) or type(error).__name__
+    if lost is not None and not found:
+        raise damaged(path, "members", expected="a tar with members", found=lost, hint="fetch it again")
+    return Members(members=tuple(found), damage=lost)
 
 
 def _headers_of(tar: tarfile.TarFile, headers: _Headers) -> Iterator[tarfile.TarInfo]:
@@ -167,10 +171,10 @@ def unpacked(path: Path, open_packed: Callable[[Path], Any]) -> tuple[BinaryIO, 
     return file, damage
 
 
-def _piece(packed: IO[bytes]) -> bytes | str:
-    """The next bytes, or what is wrong with them."""
+def _piece(packed: Any) -> bytes | str:
+    """The next bytes, or what is wrong with them. Those before a damage come first: read1 waits for no more."""
     try:
-        return packed.read(_PIECE)
+        return cast(bytes, packed.read1(_PIECE))
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         return str(error) or "bytes that cannot be unpacked"
     except OSError as error:
