@@ -7,10 +7,9 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Literal
 
-from nhwc.pipelines.sources.folder import empty_folder, folders_above, refused_by_name, told_by_head
+from nhwc.pipelines.sources.folder import claims_an_image, empty_folder, folders_above, refused_by_name, told_by_head
 from nhwc.pipelines.sources.protocol import Entry, refused
 from nhwc.validators.violation import Code
 
@@ -72,12 +71,12 @@ def unsafe(name: str) -> str | None:
         return "an absolute path"
     if ".." in path.split("/"):
         return "a path with .."
-    return "no name" if plain(name) == "." else None
+    return None if plain(name) else "no name"
 
 
 def plain(name: str) -> str:
-    """A safe name without what says nothing: ./ at its begin, // and a / at its end."""
-    return PurePosixPath(name).as_posix()
+    """A safe name without what says nothing: ./ at its begin, // and a / at its end. Empty where nothing is left."""
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 def refused_for(entry: Entry, wrong: Wrong) -> Entry:
@@ -191,7 +190,7 @@ class Tree:
 def _relative(name: str, below: str) -> str | None:
     """The name relative to a folder; None where it does not lie below it."""
     if not below:
-        return name if name != "." else None
+        return name or None
     return name.removeprefix(f"{below}/") if name.startswith(f"{below}/") else None
 
 
@@ -200,7 +199,7 @@ def _file(entry: Entry, member: Member, head: Callable[[At], bytes], most_bytes:
     if member.wrong is not None:
         return refused_for(entry, member.wrong)
     try:
-        told = told_by_head(entry, head(member.at))
+        told = entry if claims_an_image(entry) else told_by_head(entry, head(member.at))
     except OSError as error:
         return refused_for(entry, (Code.DAMAGED_SOURCE, "bytes", "bytes that can be unpacked", str(error)))
     return told if told.status != "candidate" else as_image(entry, member, most_bytes)

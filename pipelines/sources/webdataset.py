@@ -51,6 +51,8 @@ class WebDataset(OpenedAnew):
     def discover(self, known: Container[str] = ()) -> Discovery:
         """Every sample as `<tar>/<key>`, every member that is of none, and what stands for a rest that is damaged.
 
+        A link in the folder is not followed.
+
         Raises DataError where a tar is none, RecipeError where the folder has none.
         """
         return told_discovery(entry for file in self._files for entry in self._entries(file))
@@ -80,6 +82,9 @@ class WebDataset(OpenedAnew):
 
     def _entries(self, path: Path) -> Iterator[Entry]:
         name = self._name(path)
+        if path != self.path and path.is_symlink():
+            yield refused(Entry(name=name), "skipped", Code.LINK, aspect="kind", expected="a tar", found="a link")
+            return
         split = split_named(name) or "train"
         with path.open("rb", buffering=0) as file:
             _see_packed(file, path)

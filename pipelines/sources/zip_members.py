@@ -135,8 +135,8 @@ def _misplaced(infos: list[zipfile.ZipInfo], directory: int) -> Iterable[tuple[i
     for place, next_begins in zip(order, [*begins[1:], directory], strict=True):
         info = infos[place]
         ends = info.header_offset + _LOCAL.size + len(info.orig_filename) + info.compress_size
-        if ends > directory:
-            found = f"bytes up to {ends:,}, where its zip has {directory:,}"
+        if info.header_offset < 0 or ends > directory:
+            found = f"bytes from {info.header_offset:,} to {ends:,}, where its zip has {directory:,}"
             yield place, (Code.DAMAGED_SOURCE, "bytes", "bytes within the zip", found)
         elif ends > next_begins:
             yield place, (Code.PACKED_TOO_WELL, "bytes", "bytes of its own", "bytes that are another member's too")

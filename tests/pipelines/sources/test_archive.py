@@ -203,7 +203,7 @@ def spoilt_zip(path: Path, name: str, at: int, form: str, value: int) -> Path:
         (8, "<H", 1, "unsupported_packing", "an encrypted member"),
         (10, "<H", zipfile.ZIP_LZMA, "unsupported_packing", "LZMA"),
         (10, "<H", 77, "unsupported_packing", "method 77"),
-        (20, "<I", 1 << 30, "damaged_source", "bytes up to 1,073,7"),
+        (20, "<I", 1 << 30, "damaged_source", "to 1,073,74"),
         (42, "<I", 0, "packed_too_well", "bytes that are another member's too"),
         (24, "<I", (1 << 26) + 201 * 64, "packed_too_well", "67,121,728"),
         (24, "<I", 1 << 31, "too_many_bytes", "2,147,483,648 bytes"),

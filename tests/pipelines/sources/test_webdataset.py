@@ -189,6 +189,9 @@ def test_damage_is_told_by_tar(tmp_path: Path) -> None:
         (path.parent / "b.tar").write_bytes(content)
         with pytest.raises(DataError, match=message):
             source(path.parent).discover()
+    (path.parent / "b.tar").unlink()
+    (path.parent / "b.tar").symlink_to(write_tar(tmp_path / "outside.tar", members))
+    assert ("link", "a link") == told(source(path.parent))["b.tar"]
     (tmp_path / "none").mkdir()
     with pytest.raises(RecipeError, match=r"found no \.tar in .*none, expected the tars of a webdataset"):
         source(tmp_path / "none").discover()
