@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from types import MappingProxyType
 
 from nhwc.flows.parallel import THREADS, on_all_cores
+from nhwc.pipelines.sources.container import DamagedSampleError
 from nhwc.pipelines.sources.protocol import Entry, Source
 from nhwc.validators.violation import Code, Violation
 
@@ -108,6 +109,8 @@ def _hash_entry(entry: Entry, source: Source, max_bytes: int) -> HashedEntry:
 
 
 def unreadable(error: OSError) -> Violation:
-    """That a file cannot be read."""
-    found = error.strerror or str(error)
-    return Violation(code=Code.UNREADABLE_FILE, stage="probe", aspect="bytes", expected="a readable file", found=found)
+    """That a file cannot be read, or that the bytes of a sample are not whole."""
+    code, expected, found = Code.UNREADABLE_FILE, "a readable file", error.strerror or str(error)
+    if isinstance(error, DamagedSampleError):
+        code, expected = Code.DAMAGED_SOURCE, "bytes that are whole"
+    return Violation(code=code, stage="probe", aspect="bytes", expected=expected, found=found)

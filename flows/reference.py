@@ -13,7 +13,7 @@ from typing import Any
 
 from nhwc.flows.recipe import PublishRecipe, Recipe
 from nhwc.flows.recipe_schema import recipe_schema, schema_text
-from nhwc.flows.source_recipes import FolderRecipe
+from nhwc.flows.source_recipes.folders import FolderRecipe
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.validators.rules import WARNING
 from nhwc.validators.violation import CHAPTERS, Code

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
-from nhwc.flows.source_recipes.kind import Kind
 from nhwc.flows.source_recipes import KINDS
+from nhwc.flows.source_recipes.kind import Kind
 from nhwc.pipelines.probe import claimed_format
 from nhwc.pipelines.sources.idx import IMAGES
 from nhwc.validators.errors import RecipeError

@@ -11,7 +11,10 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import settings
 
+from nhwc.flows.cli import main
 from nhwc.pipelines import remote
+
+Run = Callable[..., tuple[int, str, str]]
 
 settings.register_profile("untimed", deadline=None)  # how long an example takes says nothing of what must hold
 settings.load_profile("untimed")
@@ -102,3 +105,21 @@ def faulty() -> Iterator[type[FaultyStore]]:
 def quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried without a wait to speak of."""
     monkeypatch.setattr(remote, "FIRST_WAIT", 0.001)
+
+
+@pytest.fixture
+def nhwc_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs `nhwc` with these arguments in the folder of the test: exit status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["nhwc", *map(str, arguments)])
+        try:
+            main()
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        out = capsys.readouterr()
+        return status, out.out, out.err
+
+    return run

@@ -52,6 +52,17 @@ class Code(StrEnum):
         "so small in the archive and so large outside that it was made to fill memory",
         "pack it again without it, or unpack it yourself",
     )
+    NAME_TWICE = "name_twice", "an archive has two members of this name", "pack it again, each name once"
+    UNSUPPORTED_PACKING = (
+        "unsupported_packing",
+        "it lies in the archive encrypted, sparse, or packed in a way that nhwc does not read",
+        "pack it again: stored or deflated, without a password",
+    )
+    WRONG_PARTS = (
+        "wrong_parts",
+        "a sample of a webdataset has no image, no label, or two images",
+        "pack it again, or set source.image and source.label",
+    )
     NAME_NOT_UTF8 = "name_not_utf8", "the name is not UTF-8; it is shown with escapes", "rename it in UTF-8"
     # labels and splits
     NO_CLASS = "no_class", "the image lies in no class folder", "move it into the folder of its class"

@@ -11,8 +11,12 @@ from nhwc.flows.recipe_part import Part, PathText
 from nhwc.flows.source_recipes.kind import AtPath
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.remote import is_url
+from nhwc.pipelines.sources.archive import Archive
+from nhwc.pipelines.sources.files import Files
+from nhwc.pipelines.sources.members import plain, unsafe
 from nhwc.pipelines.sources.protocol import Source
 from nhwc.pipelines.sources.remote_folder import source_at
+from nhwc.pipelines.sources.webdataset import WebDataset, extensions
 
 
 class FolderRecipe(AtPath):
@@ -37,10 +41,12 @@ class FolderRecipe(AtPath):
 
 
 class ArchiveRecipe(AtPath):
-    """A zip or a tar (packed by gzip, bzip2 or xz, or not) of a folder of images, read without unpacking it.
+    """A zip or a tar (gzip, bzip2, xz, or not) of a folder of images, read without unpacking it.
 
-    `folder` is the one of the archive that is the source, where that is not the whole: names, labels and splits are
-    then relative to it.
+    Args:
+        path: the zip or tar.
+        folder: the one of the archive that is the source, where that is not the whole: names, labels and splits are
+            then relative to it.
     """
 
     own_labels: ClassVar[bool] = False
@@ -60,11 +66,13 @@ class ArchiveRecipe(AtPath):
 
 
 class WebDatasetRecipe(AtPath):
-    """Tars in which the members of one sample share a name up to its first dot; one tar, or all of a folder.
+    """Tars in which the members of one sample share a name up to its first dot.
 
-    `image` names the extensions of the image, the first that a sample has, as `jpg;png`: whichever extension is an
-    image's, where it is left out. `label` is the extension of the label (`cls`, `txt`), or a field of JSON
-    (`json:label`, `json:meta.label`).
+    Args:
+        path: one tar, or a folder, of which all are read.
+        image: the extensions of the image, the first that a sample has, as `jpg;png`; without it whichever extension is
+            an image's.
+        label: the extension of the label (`cls`, `txt`), or a field of JSON (`json:label`, `json:meta.label`).
     """
 
     kind: Literal["webdataset"]
@@ -82,7 +90,13 @@ class WebDatasetRecipe(AtPath):
 
 
 class ColumnsRecipe(Part):
-    """What the columns of a table are called; one that is left out is found by its usual names."""
+    """What the columns of a table are called; one that is left out is found by its usual names.
+
+    Args:
+        image: the column of paths; usually path, file_name, image, ...
+        label: the column of labels; usually label, class, ...
+        split: the column of splits; usually split.
+    """
 
     image: str | None = None
     label: str | None = None
@@ -92,9 +106,10 @@ class ColumnsRecipe(Part):
 class FilesRecipe(AtPath):
     """Files that a table lists beside their labels: CSV, .tsv, .jsonl or .parquet.
 
-    `root` is the folder that its paths are relative to: the table's own, where it is left out. `columns` names its
-    columns, which are found by themselves if they are called path, file_name, image ... and label, class ...; a column
-    split gives the splits.
+    Args:
+        path: the table.
+        root: the folder that its paths are relative to; the table's own, where it is left out.
+        columns: what its columns are called; a column split gives the splits.
     """
 
     kind: Literal["files"]

@@ -12,10 +12,11 @@ from nhwc.pipelines.sources.protocol import Source
 
 
 class Kind(Part):
-    """One kind of source.
+    """What all kinds of sources answer.
 
     Args:
-        kind: which it is; a folder where none is named.
+        kind: which kind of source it is; a folder where none is named.
+        path: where it lies: a path relative to the recipe.
     """
 
     own_labels: ClassVar[bool] = True

@@ -22,16 +22,19 @@ _SHOWN = 20
 
 
 class TfRecordRecipe(AtPath):
-    """TFRecord files of tf.train.Examples, encoded images or arrays. The split is what a file's path names, else train.
+    """TFRecord files of tf.train.Examples.
+
+    Images are encoded, as JPEG or PNG, unless `shape`, with `dtype` and `layout`, says of what arrays they are the
+    bytes or the numbers.
 
     Args:
-        path: a file, or a folder of files named like train.tfrecord or train.tfrecord-00000-of-00002.
+        path: a file, or a folder whose files are named like train.tfrecord or train.tfrecord-00000-of-00002.
         image: the feature of the image; without it the first that is there of image/encoded, image, image_raw.
-        label: the feature of the label, a whole number or text; without it the first of image/class/label, label.
-        class_name: the feature of the class's name, where each record has it; a label that is a number gives the order.
-        shape: of images that are arrays: [rows, cols], [rows, cols, channels], or channels first; else all are encoded.
-        dtype: of the arrays' values, little-endian where they are bytes.
-        layout: whether channels are the last axis of each array or the first.
+        label: the feature of the label, whole numbers or text; without it image/class/label or label.
+        class_name: the feature of the class's name, where labels are numbers and each record says its name too.
+        shape: of arrays: [rows, cols], [rows, cols, channels], or as layout says.
+        dtype: of arrays: what their numbers are.
+        layout: of arrays: whether channels are the last axis of each image or the first.
     """
 
     kind: Literal["tfrecord"]
@@ -72,15 +75,17 @@ class TfRecordRecipe(AtPath):
 class TfdsRecipe(Kind):
     """A dataset that TensorFlow Datasets prepared on this machine, in TFRecord or ArrayRecord files.
 
+    Either `path` is its folder, or `name` is to be found in `data_dir`.
+
     Args:
-        path: its folder, that of its version, with features.json and dataset_info.json; or else name and data_dir:
-        name: as in mnist:3.0.1, imagenet_resized/32x32, or mnist for the newest version that is there.
-        data_dir: the folder that TFDS prepares datasets in.
-        prepare: let TFDS prepare a named dataset that is not there, when an ingest begins: most are downloaded then.
-        image: the feature of the image; without it the one that the supervised keys name, or the only Image.
-        label: the feature of the label; without it the one that the supervised keys name, or the only ClassLabel.
-        splits: which of its splits are read, and as which of train, validation and test, as {train: train, dev: test};
-            without it all, by their names.
+        path: the folder of one version of it, with features.json and dataset_info.json.
+        name: its name, as mnist:3.0.1 or mnist.
+        data_dir: the folder that TFDS prepares datasets in, which a name is looked for in.
+        prepare: let TFDS prepare a named dataset that is not there when an ingest begins: most are downloaded then.
+        image: the feature of the image, where its supervised keys name none and there is more than one.
+        label: the feature of the label, likewise.
+        splits: which of its splits are read, and as which, where their names are others than train, validation and
+            test.
     """
 
     kind: Literal["tfds"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from nhwc.pipelines.sources.protocol import STAMP, Listing
+from nhwc.pipelines.sources.protocol import STAMP, Discovery, Entry, Listing, by_name
 from nhwc.validators.errors import DataError
 from nhwc.validators.splits import SPLIT_NAMES
 from nhwc.validators.verdict import Verdict
@@ -26,12 +26,23 @@ class OpenedAnew:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
 
-def damaged(file: Path | str, aspect: str, *, expected: str, found: str, hint: str = "") -> DataError:
+class DamagedSampleError(OSError):
+    """The bytes of one sample are not whole: its source is damaged, and not the machine."""
+
+
+def damaged(
+    file: Path | str,
+    aspect: str,
+    *,
+    expected: str,
+    found: str,
+    hint: str = "",
+    code: Code = Code.DAMAGED_SOURCE,
+) -> DataError:
     """That a file of the source is not what it has to be, to be raised: none of its samples can be trusted."""
     violation = Violation(
-        code=Code.DAMAGED_SOURCE, stage="discover", aspect=aspect, expected=expected, found=f"{found} in {file}",
-        hint=hint,
-    )  # fmt: skip
+        code=code, stage="discover", aspect=aspect, expected=expected, found=f"{found} in {file}", hint=hint
+    )
     return DataError(Verdict(violations=(violation,)))
 
 
@@ -61,6 +72,21 @@ def split_named(name: str) -> str | None:
     """The split that a path names by one of its words, as `train-00000-of-00002.parquet`; None where it names none."""
     words = re.split(r"[^a-z]+", name.lower())
     return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
+
+
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+def told_discovery(entries: Iterable[Entry]) -> Discovery:
+    """The entries of a source that has labels as text, in their order.
+
+    Where all of them are whole numbers, written as such (7, not 07 or 7.0), they are numbers of classes.
+    """
+    ordered = by_name(entries)
+    labels = {entry.label for entry in ordered if entry.label is not None}
+    if not labels or not all(map(_WHOLE.fullmatch, labels)):
+        return Discovery(entries=ordered)
+    return Discovery(entries=ordered, classes=numbered(map(int, labels)), numbered=True)
 
 
 def numbered(labels: Iterable[int]) -> tuple[str, ...]:

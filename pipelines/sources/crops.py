@@ -6,7 +6,6 @@ anywhere. Annotations are drawn on the pixels as stored, so no EXIF orientation 
 
 from __future__ import annotations
 
-import errno
 import io
 import math
 import threading
@@ -23,7 +22,7 @@ import numpy as np
 from nhwc.pipelines.decode import Encoded, decode
 from nhwc.pipelines.npy import npy_bytes
 from nhwc.pipelines.probe import probe
-from nhwc.pipelines.sources.container import OpenedAnew, listing_of
+from nhwc.pipelines.sources.container import DamagedSampleError, OpenedAnew, listing_of
 from nhwc.pipelines.sources.protocol import Discovery, Entry, Listing, by_name, refused
 from nhwc.pipelines.stage import Array
 from nhwc.validators.errors import SampleRefused
@@ -140,13 +139,11 @@ class _Pictures:
             if (file, size) in self._held:
                 return self._held[file, size]
         if not file.resolve(strict=True).is_relative_to(self._root):
-            raise OSError(errno.EACCES, "a link that leaves the folder of pictures")
+            raise DamagedSampleError("a link that leaves the folder of pictures")
         try:
             pixels = _decoded(file, size)
         except SampleRefused as refusal:
-            raise OSError(
-                errno.EINVAL, f"its picture: {refusal.violation.code}: {refusal.violation.found}"
-            ) from refusal
+            raise DamagedSampleError(f"its picture: {refusal.violation.code}: {refusal.violation.found}") from refusal
         with self._lock:
             self._held[file, size] = pixels
             if len(self._held) > _PICTURES:
@@ -160,11 +157,11 @@ def _decoded(file: Path, size: tuple[int, int]) -> Array:
     facts = probe(content)
     if facts.format not in _FORMATS or len(content) > _MOST_BYTES or facts.rows * facts.cols > _MOST_PIXELS:
         found = f"{facts.format}, {len(content):,} bytes, {facts.rows} x {facts.cols} pixels"
-        raise OSError(errno.EFBIG, f"its picture is no ordinary JPEG or PNG: {found}")
+        raise DamagedSampleError(f"its picture is no ordinary JPEG or PNG: {found}")
     stored = (facts.rows, facts.cols)
     pixels = decode(Encoded(content, facts), orientation="ignore" if stored == size else "apply")
     if pixels.shape[:2] != size:
-        raise OSError(
-            errno.EINVAL, f"its annotations say {size[0]} x {size[1]}, the picture has {stored[0]} x {stored[1]}"
+        raise DamagedSampleError(
+            f"its annotations say {size[0]} x {size[1]}, the picture has {stored[0]} x {stored[1]}"
         )
     return np.ascontiguousarray(pixels)

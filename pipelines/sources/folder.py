@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, ClassVar, cast
@@ -183,6 +183,17 @@ def empty_folder(name: str) -> Entry:
     return refused(
         Entry(name=name), "skipped", Code.EMPTY_FOLDER, aspect="folder", expected="images in it", found="nothing"
     )
+
+
+def folders_above(names: Iterable[str]) -> Iterator[str]:
+    """Every folder that the names lie in, once."""
+    seen: set[str] = set()
+    for name in names:
+        above = name.rpartition("/")[0]
+        while above and above not in seen:
+            seen.add(above)
+            yield above
+            above = above.rpartition("/")[0]
 
 
 def _unlisted(folder: str, error: OSError) -> Entry:

@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
-
-import polars as pl
-import polars.selectors as cs
+from pathlib import Path, PureWindowsPath
 
 from nhwc.pipelines.sources.protocol import Discovery, Entry, by_name, refused
+from nhwc.pipelines.sources.table import Listed, read_listed
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.splits import SPLIT_NAMES
 from nhwc.validators.violation import Code, Violation
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listed:
-    """What a label file says of one path: every label and every split it gives it."""
-
-    labels: frozenset[str]
-    splits: frozenset[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,40 +38,12 @@ class Labelling:
 
 
 def read_label_file(path: Path, *, with_splits: bool) -> dict[str, Listed]:
-    """The label file (CSV or Parquet with columns path, label and, if asked, split) by path.
+    """The label file (a table with columns path, label and, if asked, split) by path.
 
-    Paths are relative to the source, with /. What is empty, null or NaN says nothing; lines that say nothing at all are
-    passed over. Raises RecipeError where the file cannot be read, lacks a column, or has a line without a path.
+    Paths are relative to the source, with /. Raises RecipeError as `read_listed` does.
     """
-    wanted = ["path", "label", *(["split"] if with_splits else [])]
-    labels: dict[str, set[str]] = defaultdict(set)
-    splits: dict[str, set[str]] = defaultdict(set)
-    for row in _read_text(path, wanted).iter_rows(named=True):
-        path_in_source = PurePosixPath(row["path"]).as_posix()
-        labels[path_in_source].update(filter(None, [row["label"]]))
-        splits[path_in_source].update(filter(None, [row.get("split")]))
-    return {name: Listed(labels=frozenset(labels[name]), splits=frozenset(splits[name])) for name in labels}
-
-
-def _read_text(file: Path, wanted: Sequence[str]) -> pl.DataFrame:
-    """These columns as text, null where a cell says nothing, a path in every row."""
-    is_parquet = file.suffix.lower() == ".parquet"
-    try:
-        table = pl.read_parquet(file) if is_parquet else pl.read_csv(file, infer_schema=False)
-        if missing := [column for column in wanted if column not in table.columns]:
-            found = f"found columns {', '.join(table.columns)} in {file}, expected {', '.join(wanted)}"
-            raise RecipeError("labels.file", (f"{found}: add {', '.join(missing)}",))
-        text = table.with_columns(cs.float().fill_nan(None)).select(pl.col(wanted).cast(pl.String).replace("", None))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise RecipeError("labels.file", (f"found {file}, which cannot be read as CSV or Parquet: {error}",)) from error
-    rows = text.with_row_index("line", offset=1 if is_parquet else 2).filter(
-        ~pl.all_horizontal(pl.col(wanted).is_null())
-    )
-    lost = rows.filter(pl.col("path").is_null())["line"].to_list()
-    if lost:
-        where = f"{'row' if is_parquet else 'line'} {lost[0]}" + (f" and {len(lost) - 1} more" if lost[1:] else "")
-        raise RecipeError("labels.file", (f"found no path in {where} of {file}, expected one beside each label",))
-    return rows
+    columns = ("path", "label", *(["split"] if with_splits else []))
+    return read_listed(path, dict(zip(columns, columns, strict=True)), key="labels.file")
 
 
 def label_entries(discovery: Discovery, labelling: Labelling) -> tuple[Entry, ...]:
@@ -100,7 +62,7 @@ def label_entries(discovery: Discovery, labelling: Labelling) -> tuple[Entry, ..
         if lost == labelling.listed.keys():
             _refuse_if_strange(lost, discovery)
         if lost:
-            return by_name([*entries, *(_missing(path) for path in lost)])
+            return by_name([*entries, *(missing_entry(path, "source.path") for path in lost)])
     return tuple(entries)  # still by name
 
 
@@ -115,8 +77,13 @@ def _refuse_if_strange(listed: Iterable[str], discovery: Discovery) -> None:
         raise RecipeError("labels.file", (f"{found}, expected paths relative to source.path, with /",))
 
 
-def _missing(path: str) -> Entry:
-    """What stands for a listed path that the source does not have; a path of another kind is told."""
+def missing_entry(path: str, root: str) -> Entry:
+    """What stands for a listed path that the source does not have; a path of another kind is told.
+
+    Args:
+        path: as it is listed.
+        root: the key that says what paths are relative to.
+    """
     entry, kind = Entry(name=path), _strange_kind(path)
     violation = Violation(
         code=Code.MISSING_FILE,
@@ -125,7 +92,7 @@ def _missing(path: str) -> Entry:
         sample_id=entry.sample_id,
         expected="a file in the source",
         found="none",
-        hint=f"paths are relative to source.path, with /; found {kind}" if kind else "",
+        hint=f"paths are relative to {root}, with /; found {kind}" if kind else "",
     )
     return replace(entry, status="quarantined", violation=violation)
 
@@ -161,7 +128,7 @@ def _labelled(entry: Entry, labelling: Labelling) -> Entry:
     elif labelling.listed is None:
         entry = _label_from_folders(entry, folders, labelling.depth)
     else:
-        entry = _label_from_file(entry, labelling.listed.get(entry.path), with_split=labelling.split_listed)
+        entry = label_from_listed(entry, labelling.listed.get(entry.path), with_split=labelling.split_listed)
     if entry.status == "candidate" and labelling.classes and entry.label not in labelling.classes:
         allowed = "|".join(labelling.classes)
         return _unlabelled(entry, Code.UNKNOWN_CLASS, expected=allowed, found=str(entry.label))
@@ -186,7 +153,8 @@ def _label_from_folders(entry: Entry, folders: Sequence[str], depth: int) -> Ent
     )
 
 
-def _label_from_file(entry: Entry, said: Listed | None, *, with_split: bool) -> Entry:
+def label_from_listed(entry: Entry, said: Listed | None, *, with_split: bool) -> Entry:
+    """The entry with the label that a table gives it, and the split if asked, or refused where that is not one."""
     if said is None:
         return refused(
             entry, "skipped", Code.NOT_LISTED, aspect="label", expected="a line in the label file", found="none"

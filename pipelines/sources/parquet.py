@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import threading
@@ -19,7 +18,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nhwc.pipelines.npy import npy_bytes
-from nhwc.pipelines.sources.container import OpenedAnew, damaged, files_at, listing_of, numbered, split_named
+from nhwc.pipelines.sources.container import (
+    DamagedSampleError,
+    OpenedAnew,
+    damaged,
+    files_at,
+    listing_of,
+    numbered,
+    split_named,
+)
 from nhwc.pipelines.sources.protocol import Discovery, Entry, Listing, by_name
 from nhwc.pipelines.sources.stacked import Layout
 from nhwc.validators.errors import RecipeError
@@ -77,7 +84,7 @@ class Parquet(OpenedAnew):
         return (file.relative_to(self.path) if self.path.is_dir() else Path(file.name)).with_suffix("").as_posix()
 
     def open(self, entry: Entry) -> BinaryIO:
-        """One cell of the column of images: the file's bytes, or a .npy's. Raises OSError where it cannot be read."""
+        """One cell of the column of images: a file's bytes, or a .npy's. Raises DamagedSampleError where it has none."""
         place, row = map(int, entry.at)
         return io.BytesIO(self._bytes(self._tables[place].cell(_image_column(self._tables[place], self.image), row)))
 
@@ -89,7 +96,7 @@ class Parquet(OpenedAnew):
         value = cell.as_py()
         content = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(content, bytes):
-            raise OSError(errno.ENODATA, "no bytes in its row: a path alone is not followed")
+            raise DamagedSampleError("no bytes in its row: a path alone is not followed")
         return content
 
     def listing(self) -> Listing:
@@ -167,7 +174,7 @@ class _Table:
         return [value for chunk in values for value in chunk.to_pylist()]
 
     def cell(self, column: str, row: int) -> pa.Scalar:
-        """One value. Raises OSError where its block is damaged."""
+        """One value. Raises DamagedSampleError where its block is damaged."""
         block = int(np.searchsorted(self._begins, row, "right")) - 1
         return self._block(column, block)[row - int(self._begins[block])]
 
@@ -179,7 +186,7 @@ class _Table:
                 try:
                     read = self._reader.read_row_group(block, columns=[column], use_threads=False)
                 except pa.ArrowException as error:
-                    raise OSError(errno.EIO, str(error).split("\n")[0][:200]) from error
+                    raise DamagedSampleError(str(error).split("\n")[0][:200]) from error
                 self._blocks[column, block] = read.column(column)
                 if len(self._blocks) > _BLOCKS:
                     self._blocks.popitem(last=False)
@@ -224,9 +231,9 @@ def _class_names(schema: pa.Schema, column: str | None) -> tuple[str, ...]:
 
 
 def _array(cell: pa.Scalar) -> np.ndarray[Any, Any]:
-    """An image of numbers: a tensor, or lists within lists. Raises OSError where it is missing, or lists differ."""
+    """An image of numbers: a tensor, or lists within lists. Raises DamagedSampleError where there is none."""
     if not cell.is_valid:
-        raise OSError(errno.ENODATA, "no image in its row")
+        raise DamagedSampleError("no image in its row")
     if isinstance(cell.type, pa.FixedShapeTensorType):
         image: np.ndarray[Any, Any] = cell.to_numpy()
         return image
@@ -237,7 +244,7 @@ def _array(cell: pa.Scalar) -> np.ndarray[Any, Any]:
     ):
         lengths = pc.list_value_length(values).unique()
         if len(lengths) != 1 or not lengths[0].is_valid:
-            raise OSError(errno.EINVAL, "lists of different lengths, which make no image")
+            raise DamagedSampleError("lists of different lengths, which make no image")
         shape.append(lengths[0].as_py())
         values = values.flatten()
     pixels: np.ndarray[Any, Any] = values.to_numpy(zero_copy_only=False)

@@ -18,6 +18,7 @@ from nhwc.pipelines.sources.folder import (
     Folder,
     claims_an_image,
     empty_folder,
+    folders_above,
     refused_by_name,
     told_by_head,
     unreadable,
@@ -53,8 +54,8 @@ class RemoteFolder:
         """
         found = self._files()
         names = [name for name in found if not name.endswith("/")]
-        folders = set(_folders(found))
-        filled = set(_folders(names))
+        folders = set(folders_above(found))
+        filled = set(folders_above(names))
         entries = [*self._entries(names, found, known), *map(empty_folder, folders - filled)]
         return Discovery(entries=by_name(entries), folders=tuple(sorted(folders, key=os.fsencode)))
 
@@ -115,14 +116,3 @@ class _Beginning(io.BytesIO):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """As of any file; from its end, where that would be."""
         return self._size + offset if whence == os.SEEK_END else super().seek(offset, whence)
-
-
-def _folders(names: Iterable[str]) -> Iterator[str]:
-    """Every folder that the names lie in."""
-    seen: set[str] = set()
-    for name in names:
-        above = name.rpartition("/")[0]
-        while above and above not in seen:
-            seen.add(above)
-            yield above
-            above = above.rpartition("/")[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import re
 from abc import ABC, abstractmethod
@@ -15,7 +14,7 @@ from typing import Any, BinaryIO, ClassVar, Literal
 import numpy as np
 
 from nhwc.pipelines.npy import npy_bytes
-from nhwc.pipelines.sources.container import OpenedAnew, damaged, listing_of, numbered, split_named
+from nhwc.pipelines.sources.container import DamagedSampleError, OpenedAnew, damaged, listing_of, numbered, split_named
 from nhwc.pipelines.sources.protocol import Discovery, Entry, Listing, by_name
 from nhwc.validators.errors import RecipeError
 
@@ -90,8 +89,8 @@ class StackedSource(OpenedAnew, ABC):
         stack, number = entry.at
         try:
             image = np.asarray(self._read.stacks[int(stack)].images[int(number)])
-        except RuntimeError as error:  # libhdf5's, of a damaged chunk
-            raise OSError(errno.EIO, str(error)) from error
+        except (OSError, RuntimeError) as error:  # libhdf5's, of a damaged chunk
+            raise DamagedSampleError(str(error)) from error
         if image.ndim == 1:
             return io.BytesIO(image.tobytes())
         return io.BytesIO(npy_bytes(np.moveaxis(image, 0, -1) if self._is_first(image) else image))

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nhwc.flows.cli import main
 from nhwc.flows.recipe import Recipe, parse_recipe
 from nhwc.flows.seen import HASHES
 from nhwc.flows.shard_hashes import SHARD_HASHES
 
 Write = Callable[..., Path]
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -68,24 +66,6 @@ def tree_hash(folder: Path) -> dict[str, str]:
 def tree() -> Callable[[Path], dict[str, str]]:
     """Every file of a folder with its hash."""
     return tree_hash
-
-
-@pytest.fixture
-def nhwc_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Runs `nhwc` with these arguments in the folder of the test: exit status, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["nhwc", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        out = capsys.readouterr()
-        return status, out.out, out.err
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -135,10 +135,10 @@ def test_a_bad_annotation_is_one_sample_out(
     ("change", "code", "found"),
     [
         ({"file_name": "../crops/dog/1.png"}, "unsafe_name", "'../crops"),
-        ({"file_name": "link.png"}, "unreadable_file", "a link that leaves the folder of pictures"),
-        ({"file_name": "text.png"}, "unreadable_file", "its picture: not_an_image"),
+        ({"file_name": "link.png"}, "damaged_source", "a link that leaves the folder of pictures"),
+        ({"file_name": "text.png"}, "damaged_source", "its picture: not_an_image"),
         ({"file_name": "none.png"}, "unreadable_file", "No such file"),
-        ({"height": 41}, "unreadable_file", "its annotations say 41 x 60, the picture has 40 x 60"),
+        ({"height": 41}, "damaged_source", "its annotations say 41 x 60, the picture has 40 x 60"),
     ],
 )
 def test_a_bad_picture_takes_its_boxes_with_it(

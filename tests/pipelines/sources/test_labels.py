@@ -137,8 +137,8 @@ def test_empty_cells_say_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        (pl.Series([["cat"], ["dog"]]), "cannot be read as CSV or Parquet"),
-        (pl.Series([b"cat", b"\xff\xfe"]), "cannot be read as CSV or Parquet"),
+        (pl.Series([["cat"], ["dog"]]), "cannot be read as CSV, JSON lines or Parquet"),
+        (pl.Series([b"cat", b"\xff\xfe"]), "cannot be read as CSV, JSON lines or Parquet"),
         (pl.Series(["cat", "dog"]), "found no path in row 2 of "),
     ],
 )
@@ -153,15 +153,15 @@ def test_a_wrong_parquet_of_labels_is_one_message(tmp_path: Path, label: pl.Seri
     ("name", "content", "message"),
     [
         ("labels.csv", b"file,label\na,b\n", "found columns file, label in .*, expected path, label: add path"),
-        ("labels.csv", b"", "cannot be read as CSV or Parquet"),
-        ("labels.csv", b"path,label\n\xff\xfe\xff,b\n", "cannot be read as CSV or Parquet"),
+        ("labels.csv", b"", "cannot be read as CSV, JSON lines or Parquet"),
+        ("labels.csv", b"path,label\n\xff\xfe\xff,b\n", "cannot be read as CSV, JSON lines or Parquet"),
         (
             "labels.csv",
             b"path,label\na.png,b\n\n,c\n",
             r"found no path in line 4 of .*, expected one beside each label",
         ),
         ("labels.csv", b'path,label\n,b\n,c\n"",d\n', "found no path in line 2 and 2 more of "),
-        ("labels.parquet", b"no parquet", "cannot be read as CSV or Parquet"),
+        ("labels.parquet", b"no parquet", "cannot be read as CSV, JSON lines or Parquet"),
     ],
 )
 def test_a_wrong_label_file_is_one_message(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -388,7 +388,7 @@ def test_a_missing_image_in_a_table_is_one_sample_out(tmp_path: Path) -> None:
     )
     version = ingested(tmp_path, PQ, checks={"bad_fraction": 0.1, "bad_fraction_per_class": 0.5})
     (row,) = version.manifest.filter(status="quarantined").to_dicts()
-    assert ("it/00000003", "unreadable_file") == (row["path"], row["code"])
+    assert ("it/00000003", "damaged_source") == (row["path"], row["code"])
     assert "a path alone is not followed" in row["found"]
 
 
