@@ -84,7 +84,7 @@ class Parquet(OpenedAnew):
         return (file.relative_to(self.path) if self.path.is_dir() else Path(file.name)).with_suffix("").as_posix()
 
     def open(self, entry: Entry) -> BinaryIO:
-        """One cell of the column of images: a file's bytes, or a .npy's. Raises DamagedSampleError where it has none."""
+        """A cell of the column of images: a file's bytes, or a .npy's. Raises DamagedSampleError where it has none."""
         place, row = map(int, entry.at)
         return io.BytesIO(self._bytes(self._tables[place].cell(_image_column(self._tables[place], self.image), row)))
 
