@@ -14,6 +14,9 @@ from nhwc.pipelines.sources.stacked import Layout, StackedSource, Stacks, stacks
 _MOST_RATIO = 1032
 """What deflate packs at most: a dataset that promises more than it stores would be made of nothing."""
 
+_CACHE_BYTES, _CACHE_SLOTS = 32 << 20, 10_007
+"""Chunks of a dataset that are held: one reaches through many images, which would unpack it once each."""
+
 _DEEPEST = 16
 """Groups within groups: a link may lead back to a group above."""
 
@@ -45,7 +48,8 @@ class Hdf5(StackedSource):
         import h5py  # noqa: PLC0415  only such a source needs it
 
         try:
-            arrays = dict(_datasets(h5py.File(self.path, "r"), self.path))
+            file = h5py.File(self.path, "r", rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
+            arrays = dict(_datasets(file, self.path))
             return stacks_of(arrays, self.path, images=self.images, labels=self.labels)
         except (OSError, RuntimeError, KeyError) as error:  # what libhdf5 says of damaged bytes
             found = str(error)[:200]
