@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
 import yaml
 from PIL import Image
 
@@ -198,3 +200,28 @@ def test_own_photographs(corpus: Path, tmp_path: Path, run_here: Callable[..., s
     assert "left out: hat/half.jpg: truncated" in out
     assert 3 == len(re.findall(r"^epoch \d: loss \d\.\d+, \d+\.\d% of the test split right$", out, re.MULTILINE))
     assert re.search(r"\.jpg shows (hat|shoes), by \d+\.\d%$", out)
+
+
+def test_tfds_in_tfds_out(tmp_path: Path) -> None:
+    """What TFDS' own writers wrote, one image damaged, comes back to its own reader without that one."""
+    features = tfds.features.FeaturesDict(
+        {"image": tfds.features.Image(shape=(16, 16, 1)), "label": tfds.features.ClassLabel(names=["hill", "sea"])}
+    )
+    (tmp_path / "in").mkdir()
+    images = np.random.default_rng(3).integers(0, 256, (60, 16, 16, 1), np.uint8)
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=tmp_path / "in", dataset_name="it", split="train", filetype_suffix="tfrecord"
+    )
+    with tf.io.TFRecordWriter(str(template.sharded_filepath(shard_index=0, num_shards=1))) as writer:
+        for number, image in enumerate(images):
+            sample = {"image": b"\x89PNG\r\n\x1a\n" if number == 7 else image, "label": number % 2}
+            writer.write(features.serialize_example(sample))
+    split = tfds.core.SplitInfo(name="train", shard_lengths=[60], num_bytes=0, filename_template=template)
+    tfds.folder_dataset.write_metadata(
+        data_dir=tmp_path / "in", features=features, split_infos=[split], version="1.0.0", check_data=False
+    )
+    status, out, err = run(sys.executable, EXAMPLES / "tfds_in_tfds_out.py", "in", 16, 16, 1, "out", cwd=tmp_path)
+    assert 0 == status, err
+    left_out, split_line, names = out.splitlines()
+    assert re.match(r"left out: it-train\.tfrecord-00000-of-00001@\d+: damaged_header: found ", left_out)
+    assert ("train: 59 samples of (16, 16, 1)", "hill, sea") == (split_line, names)

@@ -51,6 +51,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "uint16": {"channels": 1, "dtype": "uint16", "bit_depth": "keep"},
     "float32": {"channels": 3, "dtype": "float32"},
     "encoded": {"channels": 3, "storage": "encoded"},
+    "plain": {"channels": 3},
+    "plain uint16": {"channels": 1, "dtype": "uint16", "bit_depth": "keep"},
 }
 ODD_CLASSES = ("../../up", "a/b", ".hidden", "Hat", "hat", "Größe 2", "100%", "~", "x" * 150, "end.", "naïve\n")
 SPLITS = ("train", "test")
@@ -91,8 +93,9 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Versio
                     csv.writer(file).writerows([("path", "label"), *rows])
                 known[kind] = published(folder, {}, {"from": "file", "file": "labels.csv"})
             else:
-                names = [f"{label}/{number}.png" for label in ("cat", "Größe 2") for number in range(7)]
-                write_photos(folder, names, bits=16 if kind == "uint16" else 8)
+                labels = ("cat", "dog") if kind.startswith("plain") else ("cat", "Größe 2")
+                names = [f"{label}/{number}.png" for label in labels for number in range(7)]
+                write_photos(folder, names, bits=16 if kind.endswith("uint16") else 8)
                 known[kind] = published(folder, KINDS[kind], {"from": "folder"})
         return known[kind]
 
@@ -269,6 +272,35 @@ def test_array_record_is_read_at_any_place(versions: Callable[[str], Version], t
     version = versions("rgb")
     export(version.dataset, to="tfds", out=tmp_path / "out", file_format="array_record")
     assert_equal(version, read_tfds, tmp_path / "out")
+
+
+NAMED = {"labels": {"classes": ["cat", "dog"]}}
+SOURCES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "tfds": ({"kind": "tfds", "path": "out"}, {}),
+    "tfrecord": ({"kind": "tfrecord", "path": "out", "class_name": "image/class/text"}, {}),
+    "webdataset": ({"kind": "webdataset", "path": "out"}, NAMED),
+    "parquet": ({"kind": "parquet", "path": "out/data"}, {}),
+    "npz": ({"kind": "arrays", "path": "out/arrays.npz"}, {}),
+    "folder": ({"path": "out"}, {"labels": {"from": "folder"}, "splits": {"from": "folder"}}),
+}
+"""The recipe's parts that read each export back."""
+
+
+@pytest.mark.parametrize("to", SOURCES)
+@pytest.mark.parametrize("kind", ["plain", "plain uint16"])
+def test_an_export_is_a_source_of_the_same_content(
+    versions: Callable[[str], Version], tmp_path: Path, to: str, kind: str
+) -> None:
+    """Source, version, export, source, version: pixels, labels and splits are what they were."""
+    version = versions(kind)
+    export(version.dataset, to=to, out=tmp_path / "out")
+    source, parts = SOURCES[to]
+    if (kind, to) == ("plain uint16", "tfrecord"):
+        source = source | {"image": "image/raw", "shape": [4, 5, 1], "dtype": "uint16"}
+    plain = {"dataset": "again", "source": source, "image": {"rows": 4, "cols": 5} | KINDS[kind]}
+    again = nhwc.ingest(parse_recipe(plain | parts | {"publish": {"to": "datasets"}}, base=tmp_path), direct=True)
+    assert version.content == again.content
+    assert version.classes == again.classes
 
 
 @pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")  # this and the next are
