@@ -39,10 +39,12 @@ def demo(
 
 @app.command()
 def init(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", parser=place, help="A folder of images.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", parser=place, help="A folder of images, or another source.")
+    ],
     to: Annotated[Path, typer.Option(help="Where to write the recipe.")] = Path("recipe.yaml"),
 ) -> None:
-    """Look at a folder of images and write a recipe that fits it."""
+    """Look at a source of images and write a recipe that fits it."""
     from nhwc.flows.init import propose_recipe
 
     contract = to.with_name(f"{to.stem}.contract.yaml")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import keras
 import pytest
 
 from nhwc.flows.cli import main
@@ -82,3 +83,9 @@ def _python(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         else:
             monkeypatch.setattr("sys.argv", words)
             runpy.run_path(words[0], run_name="__main__")
+
+
+@pytest.fixture(autouse=True)
+def first_names() -> None:
+    """Layers are called as in a new process, as the pages show it."""
+    keras.utils.clear_session()
