@@ -17,6 +17,9 @@ from nhwc.flows.shards import Chunk, MadeShard, Workshop
 from nhwc.validators.errors import MachineError
 
 
+_AUTHENTICATION = "if it asks for a token, as Ray's clusters do by default, set RAY_AUTH_MODE=token"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ray:
     """Makes shards by the cluster at the address, by the one that the caller has begun, or by one of this machine."""
@@ -60,7 +63,8 @@ class Ray:
                 log_to_driver=False,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise MachineError(f"ray: no cluster answers at {self.address or 'this machine'}: {error}") from error
+            hint = f"; {_AUTHENTICATION}" if self.address and "RAY_AUTH_MODE" not in os.environ else ""
+            raise MachineError(f"ray: no cluster answers at {self.address or 'this machine'}: {error}{hint}") from error
         try:
             yield
         finally:

@@ -212,3 +212,15 @@ def test_a_scheduler_that_does_not_answer_is_told(recipe: Recipe) -> None:
     """In one line, with its address."""
     with pytest.raises(MachineError, match=r"dask: no scheduler answers at tcp://127\.0\.0\.1:9"):
         nhwc.ingest(recipe, direct=True, engine="dask", address="tcp://127.0.0.1:9")
+
+
+def test_a_ray_cluster_that_lets_nobody_in_is_told(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what its clusters ask for by default."""
+
+    def refuses(**options: Any) -> None:
+        raise ConnectionError(f"Failed to connect to Ray cluster at {options['address']}")
+
+    monkeypatch.setattr("ray.init", refuses)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with pytest.raises(MachineError, match=r"no cluster answers at h:1: Failed .* at h:1; if it asks for a token, .*"):
+        nhwc.ingest(recipe, direct=True, engine="ray", address="h:1")
