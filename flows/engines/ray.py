@@ -16,7 +16,6 @@ from nhwc.flows.parallel import kept_promises
 from nhwc.flows.shards import Chunk, MadeShard, Workshop
 from nhwc.validators.errors import MachineError
 
-
 _AUTHENTICATION = "if it asks for a token, as Ray's clusters do by default, set RAY_AUTH_MODE=token"
 
 
