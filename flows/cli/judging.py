@@ -19,6 +19,7 @@ from nhwc.flows.cli.shared import (
     Scale,
     Verify,
     app,
+    here,
     import_tensorflow,
     place,
     print_table,
@@ -37,7 +38,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, each 
 
 @app.command()
 def audit(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of images.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", parser=here, help="A folder of images.")],
     json: Json = False,
     report: ReportFile = None,
 ) -> None:
