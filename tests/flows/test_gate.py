@@ -174,6 +174,14 @@ def test_json_and_junit_say_the_same(landscapes: Path, recipe: Make) -> None:
     assert (refused[0].findtext("failure") or "").startswith("sea/blank.png: ")
 
 
+def test_what_is_raised_names_the_file(landscapes: Path, recipe: Make) -> None:
+    """In a training script as on the command line."""
+    Image.new("RGB", (160, 120)).save(landscapes / "sea" / "blank.png")
+    verdict = nhwc.gate(nhwc.ingest(recipe(), direct=True).dataset)
+    with pytest.raises(nhwc.DataError, match=r"^sea/blank\.png: quality sample [0-9a-f]{16}: blank: "):
+        verdict.require()
+
+
 def test_a_recipes_source_is_judged_without_publishing(landscapes: Path, recipe: Make, tmp_path: Path) -> None:
     """The same verdict as of the version; nothing is published, and the ingest that follows decodes nothing again."""
     Image.new("RGB", (160, 120)).save(landscapes / "sea" / "blank.png")
