@@ -18,7 +18,7 @@ lint: $(READY)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-# the pages that are made from the code: recipe, its JSON Schema, codes, index
+# the pages that are made from the code: recipe, its JSON Schema, manifest, codes, index
 docs: $(READY)
 	$(VENV)/bin/python -m nhwc.flows.reference docs
 

@@ -37,7 +37,7 @@ class Difference:
 
 
 def diff(old: str | Path, new: str | Path) -> Difference:
-    """Compare two versions, each a dataset's folder (its latest) or the folder of one version. No pixel is read.
+    """Compare two versions, each a dataset (its latest) or one version of it, by folder or URL. No pixel is read.
 
     Raises RecipeError where nothing is published, and DataError where a version's own files are damaged.
     """

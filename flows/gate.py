@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -137,6 +137,11 @@ def judge_subject(subject: Subject, options: GateOptions) -> Verdict:
 
     A manifest that breaks its own rules is all that is said then: nothing read from it can be trusted.
     """
+    verdict = _judged(subject, options)
+    return replace(verdict, paths=subject.paths(verdict.violations))
+
+
+def _judged(subject: Subject, options: GateOptions) -> Verdict:
     manifest, checks = subject.manifest, subject.checks
     kept = manifest.lazy().filter(pl.col("status") == "kept")  # lazy: only the columns that a check looks at
     figures = {"kept": int((manifest["status"] == "kept").sum())}

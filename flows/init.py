@@ -70,7 +70,7 @@ def propose_recipe(source: str | Path, *, recipe: Path, contract: Path) -> Propo
         f"  cols: {cols}",
         f"  channels: {channels}  # {why_channels}",
         *_depths(found.facts),
-        *_labels(found),
+        *_labels(found, contract.name),
         *_splits(found),
         *(
             ["# what was found is frozen there: images and classes of later versions must keep it"]
@@ -141,11 +141,12 @@ def _depths(facts: list[HeaderFacts]) -> Iterator[str]:
         yield f"  bit_depth: scale  # 16-bit images were found: {choices}"
 
 
-def _labels(found: _Look) -> Iterator[str]:
+def _labels(found: _Look, contract: str) -> Iterator[str]:
     if not found.classes:
         yield from _WRITE_LABELS
     elif found.numbered:
-        yield f"# labels are {len(found.classes)} numbers: labels: {{classes: [...]}} names them in their order"
+        yield f"# labels are {len(found.classes)} numbers: labels: {{classes: [...]}} names them in their order;"
+        yield f"# write the same names into {contract}, which holds the numbers"
 
 
 def _splits(found: _Look) -> Iterator[str]:

@@ -23,7 +23,8 @@ MOST_BYTES = ImageRecipe(rows=1, cols=1).max_bytes
 def inspect(place: str | Path) -> tuple[str, bool]:
     """What there is to say of one path or URL, and whether it is sound.
 
-    Raises RecipeError where there is nothing, MachineError where a store cannot be reached.
+    Raises RecipeError where there is nothing, DataError where a source is damaged as a whole, MachineError where a
+    store cannot be reached.
     """
     if is_url(place):
         return _at_url(str(place))
@@ -31,7 +32,7 @@ def inspect(place: str | Path) -> tuple[str, bool]:
     if (path / "latest").is_file() or (path / "manifest.parquet").is_file():
         return _version(Version.open(path)), True
     if path.is_dir():
-        return _folder(path), True
+        return _source(path) or _folder(path), True
     if not path.is_file():
         found = "something that is no file" if path.exists() else "nothing there"
         raise RecipeError(str(path), (f"found {found}, expected a file, a folder or a published dataset",))
@@ -44,10 +45,10 @@ def inspect(place: str | Path) -> tuple[str, bool]:
 
 
 def _source(path: Path) -> str | None:
-    """A file that has many images; None where it is none."""
-    from nhwc.flows.source_kind import kind_of_file, source_kind  # noqa: PLC0415  what reads them, no image needs
+    """A file or folder of another kind of source than image files; None where it is none."""
+    from nhwc.flows.source_kind import kind_at, source_kind  # noqa: PLC0415  what reads them, no image needs
 
-    if (kind := kind_of_file(path)) is None:
+    if (kind := kind_at(path)) in (None, "folder"):
         return None
     source = source_kind(path).source(Path(), ImageRecipe(rows=1, cols=1))
     discovery = source.discover()

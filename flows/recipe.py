@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from dataclasses import fields, is_dataclass
 from functools import reduce
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic.json_schema import SkipJsonSchema
 from nhwc.flows.places import place_problems
 from nhwc.flows.printable import printable
 from nhwc.flows.recipe_part import Part, PathText
+from nhwc.flows.recipe_yaml import read_yaml, unfit
 from nhwc.flows.source_recipes import KINDS, SourceRecipe, kind_of
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.mirror import mirror_of
@@ -233,10 +233,7 @@ def read_recipe(source: str | Path | Recipe) -> Recipe:
     if isinstance(source, Recipe):
         return source
     path = Path(source)
-    try:
-        plain = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-    except (OSError, RecursionError, yaml.YAMLError, *_LET_THROUGH) as error:
-        raise RecipeError(str(path), (f"cannot be read as YAML: {error}",)) from error
+    plain = read_yaml(path)
     if not isinstance(plain, dict):
         raise RecipeError(str(path), (f"found {type(plain).__name__}, expected keys: {_names(Recipe)}",))
     return parse_recipe(plain, where=str(path), base=path.parent)
@@ -262,8 +259,8 @@ def parse_recipe(plain: dict[str, Any], *, where: str = "recipe", base: Path = P
 
 def _read_part(name: str, value: Any, info: FieldInfo, parts: dict[str, Any]) -> list[str]:
     """What is wrong with one part; where it can be read at all, it is put among the parts."""
-    if unfit := _unfit(value, name):
-        return unfit
+    if wrong := unfit(value, name):
+        return wrong
     annotated: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
     if name == "source":
         if (kind := kind_of(value)) is None:
@@ -288,31 +285,6 @@ def _as_the_source_has(parts: dict[str, Any]) -> dict[str, Any]:
     if not own["splits"].model_fields_set:
         own["splits"] = own["splits"].model_copy(update={"from_": "source"})
     return own
-
-
-_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
-"""What YAML can write with escapes, and no file name or UTF-8 can hold."""
-
-_DEEPEST = 8
-"""Parts within parts: more than any key needs."""
-
-
-def _unfit(value: Any, key: str, above: tuple[int, ...] = ()) -> list[str]:
-    """What stands at no key of any recipe: dates, parts that hold themselves, text that cannot be written."""
-    if isinstance(value, dict | list | tuple):
-        if id(value) in above or len(above) > _DEEPEST:
-            return [f"{printable(key)}: found parts that hold themselves or lie too deep, expected plain values"]
-        inner = list(value.items() if isinstance(value, dict) else enumerate(value))
-        names = [problem for name, _ in inner for problem in _unfit(name, f"{key}.{name}")]
-        return names + [text for name, one in inner for text in _unfit(one, f"{key}.{name}", (*above, id(value)))]
-    if isinstance(value, str):
-        wrong = f"{value!r}, expected text without NUL and lone surrogates" if _UNWRITABLE.search(value) else ""
-    elif isinstance(value, int):
-        wrong = f"a number of {value.bit_length()} bits, expected at most 63" if value.bit_length() > 63 else ""
-    else:
-        is_plain = value is None or isinstance(value, float)
-        wrong = "" if is_plain else f"{value} ({type(value).__name__}), expected text: put it in quotes"
-    return [f"{printable(key)}: found {wrong}"] if wrong else []
 
 
 def _between_parts(parts: dict[str, Any], base: Path) -> list[str]:
@@ -385,20 +357,3 @@ def _wanted(annotation: Any) -> str:
     if annotation is str:
         return "a name"
     return "keys kind, path" if get_args(annotation) else "keys " + _names(annotation)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """A SafeLoader that refuses a key given twice, of which YAML would silently take the last."""
-
-    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
-        """The keys as written, before a merge (<<) adds those of other mappings, which may be given again."""
-        node = super().compose_mapping_node(anchor)
-        keys = [(key.tag, key.value) for key, _ in node.value]
-        twice = [value for tag, value in keys if keys.count((tag, value)) > 1]
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"key {twice[0]!r} is given twice", node.start_mark)
-        return node
-
-
-_LET_THROUGH = (ValueError, LookupError, AttributeError)
-"""What PyYAML raises of a value that its tag does not fit (`!!bool maybe`, 2024-13-45); not UTF-8 is a ValueError."""

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from nhwc.flows.recipe import PublishRecipe, Recipe
-from nhwc.flows.recipe_schema import recipe_schema, schema_text
+from nhwc.flows.recipe_schema import described_keys, recipe_schema, schema_text
 from nhwc.flows.source_recipes.folders import FolderRecipe
 from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.validators.manifest import COLUMNS, MEANINGS
+from nhwc.validators.quality import QualityFigures
 from nhwc.validators.rules import WARNING
 from nhwc.validators.violation import CHAPTERS, Code
 
@@ -40,6 +42,7 @@ def pages(docs: Path) -> dict[str, str]:
     made = {
         "recipe.md": recipe_page(schema),
         SCHEMA_FILE: schema_text() + "\n",
+        "manifest.md": manifest_page(),
         "codes.md": codes_page(_seen_in(docs.parent)),
     }
     others = {path.name: path.read_text(encoding="utf-8") for path in docs.glob("*.md") if path.name != "index.md"}
@@ -79,8 +82,9 @@ nhwc schema > recipe.schema.json
 ```
 
 What only the whole recipe shows, keys that contradict one another and paths that are not there, every command tells
-before it reads an image, all at once. `nhwc init photos/` writes a recipe that fits a folder of images, and
-`nhwc explain recipe.yaml` says what it comes to.
+before it reads an image, all at once. `nhwc init photos/` writes a recipe that fits a folder of images,
+or any other source, and `nhwc explain recipe.yaml` says what it comes to. What each kind of source makes of its files,
+and of damage in them, tells [Sources](sources.md).
 """
 
 _RECIPE_TAIL = """## A recipe in full
@@ -133,7 +137,11 @@ def _what(found: Schema) -> str:
         return f"names, each with {_what(found['additionalProperties'])}"
     if found["type"] == "array":
         one = found.get("items")
-        return f"a list of {_what(one)}" if one else f"[{', '.join(map(_what, found['prefixItems']))}]"
+        return (
+            f"a list of {_what(one).replace('number', 'numbers')}"
+            if one
+            else f"[{', '.join(map(_what, found['prefixItems']))}]"
+        )
     return _TYPES[found["type"]] + _bounds(found)
 
 
@@ -161,6 +169,27 @@ def _default(found: Schema) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", r"\|")
+
+
+def manifest_page() -> str:
+    """Every column of a manifest."""
+    meanings = {**described_keys(QualityFigures), **MEANINGS}
+    rows = (f"| `{name}` | {dtype} | {_cell(meanings[name])} |" for name, dtype in COLUMNS.items())
+    return "\n".join([_MANIFEST_HEAD, *rows, ""])
+
+
+_MANIFEST_HEAD = f"""# The manifest
+
+{_MADE}
+Every column of `manifest.parquet`, which has a row for each entry of the source, kept or not.
+
+Rules of your own (`checks.file` in [the recipe](recipe.md#checks), `--rules`) are pandera models over these columns,
+without `perceptual_hash`, and see the kept rows. The figures, from `brightness` to `fill_level`, are those of the
+decoded pixels, upright, before channels and size are changed; `checks.thresholds` are held against them.
+Types are Polars'. What does not apply to a row is null.
+
+| column | type | holds |
+| --- | --- | --- |"""
 
 
 def codes_page(seen_in: Mapping[str, list[str]]) -> str:
@@ -213,7 +242,7 @@ def _is_code(node: ast.expr) -> bool:
 _FOR_WHOM = {
     "You run scheduled ingestion": ("scheduled_ingestion.md", "schedules.md", "operations.md", "storage.md"),
     "You gate a training run on its data": ("gating.md", "codes.md"),
-    "You are a data engineer": ("data_engineering.md", "recipe.md"),
+    "You are a data engineer": ("data_engineering.md", "sources.md", "recipe.md", "manifest.md", "exports.md"),
 }
 """Whom the first pages are for; every other page comes after them."""
 

@@ -28,8 +28,7 @@ def source_kind(place: Path) -> Kind:
 
     Raises RecipeError where a file tells nothing, or more would have to be said than its path.
     """
-    kind = _kind_of_folder(place) if place.is_dir() else kind_of_file(place)
-    if kind is None:
+    if (kind := kind_at(place)) is None:
         raise RecipeError(str(place), (f"found a file that no source is read from, expected {', '.join(KINDS)}",))
     try:
         return KINDS[kind].model_validate({"kind": kind, "path": str(place.resolve())})
@@ -37,6 +36,11 @@ def source_kind(place: Path) -> Kind:
         missing = ", ".join(f"source.{one['loc'][-1]}" for one in error.errors())
         found = f"found a source of kind {kind}, which needs {missing} too: write the recipe yourself"
         raise RecipeError(str(place), (found,)) from error
+
+
+def kind_at(place: Path) -> str | None:
+    """The kind of source that a folder or a file is; None where a file is none."""
+    return _kind_of_folder(place) if place.is_dir() else _kind_of_file(place)
 
 
 def _kind_of_folder(folder: Path) -> str:
@@ -49,10 +53,17 @@ def _kind_of_folder(folder: Path) -> str:
         return "idx"
     if names & {"data_batch_1.bin", "test_batch.bin", "train.bin"}:
         return "cifar"
+    if _has_images(folder):  # beside them, a table may hold their labels and a tar may be anything
+        return "folder"
     for kind, marks in (("parquet", (".parquet", ".arrow")), ("webdataset", (".tar",)), ("tfrecord", (".tfrecord",))):
         if any(mark in name.lower() for name in names for mark in marks) or _below(folder, marks):
             return kind
     return "folder"
+
+
+def _has_images(folder: Path) -> bool:
+    """Whether any name in it, at any depth, is a picture's."""
+    return any(claimed_format(name.suffix) not in (None, "npy") for name in folder.rglob("*"))
 
 
 def _below(folder: Path, marks: Iterable[str]) -> bool:
@@ -61,7 +72,7 @@ def _below(folder: Path, marks: Iterable[str]) -> bool:
     return any(mark in name for name in names for mark in marks)
 
 
-def kind_of_file(file: Path) -> str | None:
+def _kind_of_file(file: Path) -> str | None:
     """The kind of source that a file is; None where it is none."""
     with file.open("rb") as opened:
         head = opened.read(512)

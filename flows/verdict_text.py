@@ -45,28 +45,29 @@ def as_text(verdict: Verdict, subject: Subject) -> str:
     return "\n".join(map(printable, [*lines, one_line(verdict, subject)]))
 
 
-def as_json(verdict: Verdict, subject: Subject | None = None) -> str:
-    """One object: passed, violations (each with its level, and with its file's path where a subject tells), figures."""
-    violations = [asdict(one) | {"level": level} for level, one in _weighed(verdict)]
-    if subject is not None:
-        paths = subject.paths((*verdict.violations, *verdict.warnings))
-        violations = [one | {"path": paths.get(one["sample_id"])} for one in violations]
+def as_json(verdict: Verdict, subject: Subject) -> str:
+    """One object: passed, violations (each with its level and its file's path, null for the dataset), figures."""
+    paths = subject.paths((*verdict.violations, *verdict.warnings))
+    violations = [asdict(one) | {"level": level, "path": paths.get(one.sample_id)} for level, one in _weighed(verdict)]
     plain = {"passed": verdict.passed, "violations": violations, "figures": dict(verdict.figures)}
     return printable_json(json.dumps(plain, indent=2, ensure_ascii=False))
 
 
-def as_junit(verdict: Verdict, name: str) -> str:
-    """JUnit's XML: a test case a code, failed where it refuses, with every finding's text."""
+def as_junit(verdict: Verdict, subject: Subject) -> str:
+    """JUnit's XML: a test case a code, failed where it refuses, with every finding's file and text."""
     groups = _groups(verdict)
+    paths = subject.paths((*verdict.violations, *verdict.warnings))
     failures = sum(level == "refuse" for level, _ in groups)
     suite = ElementTree.Element(
-        "testsuite", name=printable(name), tests=str(max(len(groups), 1)), failures=str(failures)
+        "testsuite", name=printable(subject.name), tests=str(max(len(groups), 1)), failures=str(failures)
     )
     for (level, code), found in groups.items():
         case = ElementTree.SubElement(suite, "testcase", classname="nhwc.gate", name=code)
         tag = "failure" if level == "refuse" else "system-out"
         attributes = {"message": f"{len(found)} {code}"} if level == "refuse" else {}
-        ElementTree.SubElement(case, tag, attributes).text = _printable_lines(found)
+        ElementTree.SubElement(case, tag, attributes).text = _printable_lines(
+            f"{paths.get(one.sample_id, 'dataset')}: {one}" for one in found
+        )
     if not groups:
         ElementTree.SubElement(suite, "testcase", classname="nhwc.gate", name="passed")
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
@@ -109,8 +110,8 @@ def _groups(verdict: Verdict) -> dict[tuple[str, str], list[Violation]]:
     return dict(groups)
 
 
-def _printable_lines(found: Iterable[Violation]) -> str:
-    return "\n".join("".join(char if char.isprintable() else "?" for char in str(one)) for one in found)
+def _printable_lines(lines: Iterable[str]) -> str:
+    return "\n".join("".join(char if char.isprintable() else "?" for char in line) for line in lines)
 
 
 def _weighed(verdict: Verdict) -> Iterator[tuple[str, Violation]]:

@@ -73,7 +73,8 @@ class ImageRecipe:
     """What is asked of every image.
 
     Args:
-        rows, cols: the target's height and width in pixels.
+        rows: the target's height in pixels.
+        cols: the target's width in pixels.
         channels: 1 gray, 3 RGB, 4 RGBA.
         dtype: what is stored. uint8 and float32 hold [0, 255] (float32 unrounded), uint16 holds [0, 65535].
         resize: how rows and cols are reached.

@@ -17,16 +17,16 @@ from nhwc.validators.violation import Code, Violation
 STATUSES = ("kept", "quarantined", "skipped")
 
 COLUMNS: Mapping[str, Any] = {
-    "sample_id": pl.String,  # 16 hex digits of SHA-256 of the path's bytes
-    "path": pl.String,  # relative to the source, with /; bytes that are not UTF-8 as \xNN
+    "sample_id": pl.String,
+    "path": pl.String,
     "status": pl.String,
-    "code": pl.String,  # why it is not kept
+    "code": pl.String,
     "label": pl.String,
     "label_id": pl.Int32,
     "split": pl.String,
-    "sha256": pl.String,  # of the file
+    "sha256": pl.String,
     "bytes": pl.Int64,
-    "format": pl.String,  # what follows is the header's
+    "format": pl.String,
     "rows": pl.Int64,
     "cols": pl.Int64,
     "channels": pl.Int32,
@@ -36,22 +36,61 @@ COLUMNS: Mapping[str, Any] = {
     "orientation": pl.Int32,
     "frames": pl.Int64,
     "decoder": pl.String,
-    "notes": pl.List(pl.String),  # codes of what a kept sample is remarkable for
+    "notes": pl.List(pl.String),
     "shard": pl.String,
     "row": pl.Int32,
-    "pixel_hash": pl.String,  # SHA-256 of the stored pixels
-    "channel_mean": pl.List(pl.Float64),  # of the stored pixels
+    "pixel_hash": pl.String,
+    "channel_mean": pl.List(pl.Float64),
     "channel_std": pl.List(pl.Float64),
-    **FIGURE_COLUMNS,  # of the decoded pixels, upright, before channels and size are changed
-    "perceptual_hash": pl.Binary,  # of the same; null where they show too little
-    "cluster": pl.String,  # the smallest sample_id of those that are the same picture
-    "stage": pl.String,  # what follows is the violation's
+    **FIGURE_COLUMNS,
+    "perceptual_hash": pl.Binary,
+    "cluster": pl.String,
+    "stage": pl.String,
     "aspect": pl.String,
     "expected": pl.String,
     "found": pl.String,
     "hint": pl.String,
 }
-"""Each column of `manifest.parquet` and its type."""
+"""Each column of `manifest.parquet` and its type.
+
+The figures are those of the decoded pixels, upright, before channels and size are changed.
+"""
+
+MEANINGS: Mapping[str, str] = {
+    "sample_id": "16 hex digits of SHA-256 of the path's bytes",
+    "path": "relative to the source, with /; bytes that are not UTF-8 as \\xNN",
+    "status": "kept, quarantined or skipped",
+    "code": "why it is not kept",
+    "label": "the name of its class",
+    "label_id": "the number of its class, from 0",
+    "split": "train, validation or test",
+    "sha256": "of the file's bytes, 64 hex digits",
+    "bytes": "of the file",
+    "format": "of the file, told by content: jpeg, png, ...",
+    "rows": "of the file's image, before resizing and before EXIF orientation is applied",
+    "cols": "the same",
+    "channels": "of the file's image: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA",
+    "bit_depth": "bits a channel of the file's image; of a palette's, bits an index",
+    "mode": "its colour mode in Pillow's words: L, P, RGB, CMYK, I;16, ...; of an array, its dtype",
+    "alpha": "whether it has an alpha channel or a transparent colour",
+    "orientation": "EXIF's, 1 to 8",
+    "frames": "frames or pages of the file",
+    "decoder": "which library decoded it",
+    "notes": "codes of what a kept sample is remarkable for",
+    "shard": "the shard that holds it: its file in shards/, less .arrow",
+    "row": "its row in that shard, from 0",
+    "pixel_hash": "SHA-256 of the stored pixels",
+    "channel_mean": "of the stored pixels, a number a channel",
+    "channel_std": "of the same, the standard deviation",
+    "perceptual_hash": "of the decoded pixels, by which copies are found; null where they show too little",
+    "cluster": "the smallest sample_id of those that are the same picture",
+    "stage": "of what is not kept, where that was seen",
+    "aspect": "what of it was wrong: bytes, rows, channels, label, ...",
+    "expected": "what had to be there",
+    "found": "what was there",
+    "hint": "how to mend it",
+}
+"""What each column holds; `QualityFigures` says it of the figures."""
 
 _NEEDED_WHEN_KEPT = ("label", "label_id", "split", "sha256", "format", "rows", "cols", "shard", "row", "pixel_hash")
 _NEEDED_OTHERWISE = ("code", "stage", "expected", "found", "hint")

@@ -36,7 +36,7 @@ QUALITY_CODES = (
 
 @dataclass(frozen=True, kw_only=True)
 class QualityThresholds:
-    """Where a figure of QualityFigures becomes a finding.
+    """Where a figure of an image becomes a finding. The figures are columns of the manifest (docs/manifest.md).
 
     "Photographs" are the 953 of a clothing set and 200 of a flower set that the defaults were calibrated on; what
     they came to stands in tests/validators/test_quality_corpus.py.

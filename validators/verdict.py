@@ -17,11 +17,13 @@ class Verdict:
         violations: what speaks against the data; none means that it passed.
         warnings: what a person should look at, though it passed.
         figures: what was counted or measured, by name.
+        paths: of the samples that violations name, by sample id, where they are known; no part of what is compared.
     """
 
     violations: tuple[Violation, ...] = ()
     warnings: tuple[Violation, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+    paths: Mapping[str | None, str] = field(default_factory=dict, compare=False)
 
     @property
     def passed(self) -> bool:
@@ -43,4 +45,8 @@ class Verdict:
     def __str__(self) -> str:
         if self.passed:
             return "passed"
-        return "\n".join(str(violation) for violation in self.violations)
+        return "\n".join(self._told(violation) for violation in self.violations)
+
+    def _told(self, violation: Violation) -> str:
+        path = self.paths.get(violation.sample_id)
+        return str(violation) if path is None else f"{path}: {violation}"

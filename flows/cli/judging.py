@@ -19,6 +19,7 @@ from nhwc.flows.cli.shared import (
     Scale,
     Verify,
     app,
+    here,
     import_tensorflow,
     place,
     print_table,
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
     from nhwc.flows.subject import Subject
     from nhwc.validators.verdict import Verdict
 
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, each finding with its file.")]
+
 
 @app.command()
 def audit(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of images.")],
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object, each finding with its file.")] = False,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", parser=here, help="A folder of images.")],
+    json: Json = False,
     report: ReportFile = None,
 ) -> None:
     """Say what is wrong with a folder of images: broken files, poor images, copies. Nothing is stored."""
@@ -85,7 +88,7 @@ def gate(
     model: ModelFile = None,
     scale: Scale = "none",
     verify: Verify = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Json = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML there.")] = None,
     report: ReportFile = None,
 ) -> None:
@@ -96,10 +99,10 @@ def gate(
     options = GateOptions(baseline=baseline, contract=contract, rules=rules, model=model, scale=scale, verify=verify)
     subject, verdict = _judged(data, options)
     if junit is not None:
-        junit.write_text(verdict_text.as_junit(verdict, str(data)), encoding="utf-8")
+        junit.write_text(verdict_text.as_junit(verdict, subject), encoding="utf-8")
     if report is not None:
         _write_report(report, subject, verdict, options)
-    say(verdict_text.as_json(verdict) if json else verdict_text.as_text(verdict, subject))
+    say(verdict_text.as_json(verdict, subject) if json else verdict_text.as_text(verdict, subject))
     if not verdict.passed:
         raise typer.Exit(1)
 

@@ -27,6 +27,15 @@ def place(text: str) -> str:
     return text if is_url(text) else str(Path(text))
 
 
+def here(text: str) -> Path:
+    """A path on this machine. Raises RecipeError for a URL, of which pathlib would make the name of a folder."""
+    from nhwc.pipelines.remote import is_url
+
+    if is_url(text):
+        raise RecipeError(text, ("found a URL, expected a folder on this machine: this command reads no store",))
+    return Path(text)
+
+
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")]
 Gated = Annotated[
     str,

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from nhwc.flows.cli.shared import app, print_table
+from nhwc.flows.cli.shared import app, here, place, print_table
 from nhwc.flows.printable import printable
 
-DatasetFolder = Annotated[Path, typer.Argument(metavar="DATASET", help="A published dataset's folder.")]
+DatasetFolder = Annotated[Path, typer.Argument(metavar="DATASET", parser=here, help="A published dataset's folder.")]
 
 
 @app.command()
@@ -30,8 +30,10 @@ def versions(dataset: DatasetFolder) -> None:
 
 @app.command()
 def diff(
-    old: Annotated[Path, typer.Argument(metavar="A", help="A published dataset, or the folder of one version.")],
-    new: Annotated[Path, typer.Argument(metavar="B", help="What it is compared with.")],
+    old: Annotated[
+        str, typer.Argument(metavar="A", parser=place, help="A published dataset, or one version of it: folder or URL.")
+    ],
+    new: Annotated[str, typer.Argument(metavar="B", parser=place, help="What it is compared with.")],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object, with every name.")] = False,
 ) -> None:
     """Say what changed from A to B: samples, pixels, labels, splits, codes, recipe. Ends with 0 either way."""

@@ -1,10 +1,13 @@
 """The pages that are made from the code are what the code says now."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from nhwc.flows.reference import codes_page, index_page, pages
+from nhwc.flows.reference import codes_page, index_page, manifest_page, pages
+from nhwc.validators.manifest import COLUMNS, MEANINGS
+from nhwc.validators.quality import FIGURE_COLUMNS
 from nhwc.validators.violation import CHAPTERS, Code
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -30,6 +33,13 @@ def test_a_page_of_another_room_is_listed_too() -> None:
     """Its title, and its first sentence in one line."""
     page = index_page({"new.md": "# A title\n\nWhat it\nsays. And more.\n"})
     assert "- [A title](new.md): What it says." in page.splitlines()
+
+
+def test_every_column_has_its_line() -> None:
+    """And nothing is said of a column that there is not."""
+    told = re.findall(r"^\| `(\w+)` \| \S+ \| .{5,} \|$", manifest_page(), re.MULTILINE)
+    assert list(COLUMNS) == told
+    assert MEANINGS.keys() | FIGURE_COLUMNS.keys() == COLUMNS.keys()
 
 
 def test_every_code_has_its_line() -> None:

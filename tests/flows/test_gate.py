@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 import nhwc
-from nhwc.flows.gate import GateOptions, open_subject
+from nhwc.flows.gate import GateOptions, judge_subject, open_subject
 from nhwc.flows.ingest import run_ingest
 from nhwc.flows.recipe import Recipe, parse_recipe
 from nhwc.flows.verdict_text import as_json, as_junit, as_text
@@ -158,16 +158,28 @@ def test_a_model_must_fit_the_batches(
 
 
 def test_json_and_junit_say_the_same(landscapes: Path, recipe: Make) -> None:
-    """Machines read passed, every violation with its level, and figures."""
+    """Machines read passed, every violation with its level and its file, and figures."""
     Image.new("RGB", (160, 120)).save(landscapes / "sea" / "blank.png")
-    verdict = nhwc.gate(nhwc.ingest(recipe(), direct=True).dataset)
-    plain = json.loads(as_json(verdict))
+    subject = open_subject(nhwc.ingest(recipe(), direct=True).dataset, GateOptions())
+    verdict = judge_subject(subject, GateOptions())
+    plain = json.loads(as_json(verdict, subject))
     assert (False, 21) == (plain["passed"], plain["figures"]["kept"])
-    fields = {"code", "stage", "aspect", "sample_id", "expected", "found", "hint", "level"}
+    fields = {"code", "stage", "aspect", "sample_id", "expected", "found", "hint", "level", "path"}
     assert {"blank"} == {one["code"] for one in plain["violations"] if one["level"] == "refuse"}
     assert all(fields == set(one) for one in plain["violations"])
-    suite = ElementTree.fromstring(as_junit(verdict, "photos"))
-    assert ["blank"] == [case.get("name") for case in suite if case.find("failure") is not None]
+    assert {"sea/blank.png"} == {one["path"] for one in plain["violations"] if one["level"] == "refuse"}
+    suite = ElementTree.fromstring(as_junit(verdict, subject))
+    refused = [case for case in suite if case.find("failure") is not None]
+    assert ["blank"] == [case.get("name") for case in refused]
+    assert (refused[0].findtext("failure") or "").startswith("sea/blank.png: ")
+
+
+def test_what_is_raised_names_the_file(landscapes: Path, recipe: Make) -> None:
+    """In a training script as on the command line."""
+    Image.new("RGB", (160, 120)).save(landscapes / "sea" / "blank.png")
+    verdict = nhwc.gate(nhwc.ingest(recipe(), direct=True).dataset)
+    with pytest.raises(nhwc.DataError, match=r"^sea/blank\.png: quality sample [0-9a-f]{16}: blank: "):
+        verdict.require()
 
 
 def test_a_recipes_source_is_judged_without_publishing(landscapes: Path, recipe: Make, tmp_path: Path) -> None:

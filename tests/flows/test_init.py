@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -176,7 +177,15 @@ def write_table(place: Path) -> None:
                 "splits: {from: source}  # test 2, train 4",
             ],
         ),
-        ("t.parquet", write_table, ["  channels: 1", "# labels are 2 numbers: labels: {classes: [...]} names"]),
+        (
+            "t.parquet",
+            write_table,
+            [
+                "  channels: 1",
+                "# labels are 2 numbers: labels: {classes: [...]} names",
+                "# write the same names into contract.yaml",
+            ],
+        ),
     ],
 )
 def test_any_kind_of_source_has_a_recipe(
@@ -195,6 +204,21 @@ def test_any_kind_of_source_has_a_recipe(
 
 
 KINDS_OF = {"it.npz": "arrays", "t.parquet": "parquet"}
+
+
+def test_what_lies_beside_images_does_not_hide_them(tmp_path: Path) -> None:
+    """A table of their labels, a tar: it is a folder of images all the same."""
+    source = source_of(tmp_path / "photos", "cat/a.png", "dog/b.png")
+    pl.DataFrame({"path": ["cat/a.png"], "label": ["cat"]}).write_parquet(source / "labels.parquet")
+    (source / "cat" / "old.tar").touch()
+    assert "folder" == proposed(source, tmp_path / "recipe.yaml").source.kind
+    assert inspect(source)[0].startswith(f"{source}: 2 images, 2 other entries")
+
+
+def test_a_folder_of_tables_is_inspected_as_what_it_is(tmp_path: Path) -> None:
+    """Not as a folder without images."""
+    write_table(tmp_path)
+    assert inspect(tmp_path)[0].startswith(f"{tmp_path}: kind parquet: 3 images, 0 other entries")
 
 
 @pytest.mark.parametrize(

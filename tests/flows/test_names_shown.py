@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -109,12 +110,14 @@ def test_texts_for_a_terminal(nasty):
 
 def test_json_says_the_same_and_steers_nothing(nasty):
     """Printed on a terminal it is text too; read back it has the names as they are."""
-    _, _, verdict = nasty
-    text = verdict_text.as_json(verdict)
+    _, subject, verdict = nasty
+    text = verdict_text.as_json(verdict, subject)
     assert_steers_nothing(text)
-    found = {one["found"] for one in json.loads(text)["violations"]}
+    violations = json.loads(text)["violations"]
+    found = {one["found"] for one in violations}
     assert {one.found for one in (*verdict.violations, *verdict.warnings)} == found
     assert any("\x1b" in one for one in found)
+    assert {one["path"] for one in violations if one["path"]} <= set(subject.manifest["path"])
 
 
 def test_markdown_has_no_markup_of_a_names_making(nasty):
@@ -126,8 +129,8 @@ def test_markdown_has_no_markup_of_a_names_making(nasty):
 
 def test_junit_is_xml(nasty):
     """Whatever a name or a path holds, a reader of XML reads it, and gets printable text."""
-    _, _, verdict = nasty
-    suite = ElementTree.fromstring(verdict_text.as_junit(verdict, "data\x1b\ufffe<x>"))
+    _, subject, verdict = nasty
+    suite = ElementTree.fromstring(verdict_text.as_junit(verdict, replace(subject, name="data\x1b\ufffe<x>")))
     assert r"data\x1b\ufffe<x>" == suite.get("name")
     assert_steers_nothing("\n".join(suite.itertext()))
 

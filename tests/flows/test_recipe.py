@@ -197,6 +197,12 @@ def test_text_that_is_no_recipe_is_one_message(folder: Path, text: str, message:
         read_recipe(path)
 
 
+def test_a_folder_is_no_recipe(folder: Path) -> None:
+    """Who names the images instead of the recipe is told what to do first."""
+    with pytest.raises(RecipeError, match="found a folder, expected a recipe's file: `nhwc init FOLDER` writes one"):
+        read_recipe(folder)
+
+
 def test_merge_keys_add_what_is_not_given(folder: Path) -> None:
     """YAML's << takes the keys of other mappings; what stands beside it goes before, in any nesting of anchors."""
     path = folder / "recipe.yaml"

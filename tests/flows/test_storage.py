@@ -128,7 +128,7 @@ def test_an_unchanged_source_is_not_read_again(photos: Path, recipe_for: Make, f
 
 
 def test_everything_that_reads_reads_by_url(photos: Path, recipe_for: Make, bucket: str, cache: Path) -> None:
-    """load, gate, verify, inspect, report and bench take a URL, of a dataset and of one version as a path."""
+    """load, gate, verify, inspect, diff, report and bench take a URL, of a dataset and of one version as a path."""
     ingested = run_ingest(recipe_for(publish={"to": f"{bucket}/datasets"}))
     local = run_ingest(recipe_for())
     shutil.rmtree(cache)
@@ -142,7 +142,12 @@ def test_everything_that_reads_reads_by_url(photos: Path, recipe_for: Make, buck
     assert f"{url} 1.0.0: uint8[rows=4, cols=5, channels=3]" in inspect(url)[0]
     assert (url, "1.0.0") == (ingested.version.name, ingested.version.number)
     run = CliRunner()
-    for command in (["inspect", url], ["verify", f"{url}/"], ["gate", url, "--baseline", f"{url}/1.0.0"]):
+    for command in (
+        ["inspect", url],
+        ["diff", f"{url}/1.0.0", url],
+        ["verify", f"{url}/"],
+        ["gate", url, "--baseline", f"{url}/1.0.0"],
+    ):
         assert 0 == run.invoke(app, command).exit_code, command
     report = run.invoke(app, ["report", url, "--to", str(cache / "report.html")])
     assert 0 == report.exit_code
