@@ -31,7 +31,7 @@ def inspect(place: str | Path) -> tuple[str, bool]:
     if (path / "latest").is_file() or (path / "manifest.parquet").is_file():
         return _version(Version.open(path)), True
     if path.is_dir():
-        return _folder(path), True
+        return _source(path) or _folder(path), True
     if not path.is_file():
         found = "something that is no file" if path.exists() else "nothing there"
         raise RecipeError(str(path), (f"found {found}, expected a file, a folder or a published dataset",))
@@ -44,10 +44,10 @@ def inspect(place: str | Path) -> tuple[str, bool]:
 
 
 def _source(path: Path) -> str | None:
-    """A file that has many images; None where it is none."""
-    from nhwc.flows.source_kind import kind_of_file, source_kind  # noqa: PLC0415  what reads them, no image needs
+    """A file, or a folder of files, that has many images each; None where it is none, or a folder of images."""
+    from nhwc.flows.source_kind import kind_at, source_kind  # noqa: PLC0415  what reads them, no image needs
 
-    if (kind := kind_of_file(path)) is None:
+    if (kind := kind_at(path)) in (None, "folder"):
         return None
     source = source_kind(path).source(Path(), ImageRecipe(rows=1, cols=1))
     discovery = source.discover()

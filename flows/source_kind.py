@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
@@ -28,7 +29,9 @@ def source_kind(place: Path) -> Kind:
 
     Raises RecipeError where a file tells nothing, or more would have to be said than its path.
     """
-    kind = _kind_of_folder(place) if place.is_dir() else kind_of_file(place)
+    if not (place.is_dir() or place.is_file()):
+        raise RecipeError(str(place), ("found something that is neither, expected a file or a folder",))
+    kind = kind_at(place)
     if kind is None:
         raise RecipeError(str(place), (f"found a file that no source is read from, expected {', '.join(KINDS)}",))
     try:
@@ -37,6 +40,11 @@ def source_kind(place: Path) -> Kind:
         missing = ", ".join(f"source.{one['loc'][-1]}" for one in error.errors())
         found = f"found a source of kind {kind}, which needs {missing} too: write the recipe yourself"
         raise RecipeError(str(place), (found,)) from error
+
+
+def kind_at(place: Path) -> str | None:
+    """The kind of source that a file or a folder is; None where a file is none."""
+    return _kind_of_folder(place) if place.is_dir() else _kind_of_file(place)
 
 
 def _kind_of_folder(folder: Path) -> str:
@@ -49,19 +57,27 @@ def _kind_of_folder(folder: Path) -> str:
         return "idx"
     if names & {"data_batch_1.bin", "test_batch.bin", "train.bin"}:
         return "cifar"
-    for kind, marks in (("parquet", (".parquet", ".arrow")), ("webdataset", (".tar",)), ("tfrecord", (".tfrecord",))):
-        if any(mark in name.lower() for name in names for mark in marks) or _below(folder, marks):
-            return kind
-    return "folder"
+    names |= set(_below(folder))
+    if any(claimed_format(PurePosixPath(name).suffix) not in (None, "npy") for name in names):
+        return "folder"  # whatever else lies beside images
+    return next((kind for kind, mark in _FILES.items() if any(mark.search(name) for name in names)), "folder")
 
 
-def _below(folder: Path, marks: Iterable[str]) -> bool:
-    """Whether what lies in split folders (`train/`) has such a name."""
-    names = (item.name.lower() for above in folder.iterdir() if above.is_dir() for item in above.iterdir())
-    return any(mark in name for name in names for mark in marks)
+_FILES = {
+    "parquet": re.compile(r"\.(parquet|arrow)$", re.IGNORECASE),
+    "webdataset": re.compile(r"\.tar$", re.IGNORECASE),
+    "tfrecord": re.compile(r"\.tfrecords?($|[-._])", re.IGNORECASE),
+}
+"""Sources that are folders of files, by the files' names."""
 
 
-def kind_of_file(file: Path) -> str | None:
+def _below(folder: Path) -> Iterator[str]:
+    """The names of what lies in its folders: of splits (`train/`), or of classes."""
+    above = (item for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
+    return (item.name for one in above for item in one.iterdir() if not item.name.startswith("."))
+
+
+def _kind_of_file(file: Path) -> str | None:
     """The kind of source that a file is; None where it is none."""
     with file.open("rb") as opened:
         head = opened.read(512)
