@@ -328,3 +328,9 @@ def test_what_lies_beside_images_does_not_make_another_source_of_them(tmp_path: 
 def test_a_folder_of_files_that_have_images_is_looked_into(tmp_path: Path) -> None:
     parquet()(tmp_path)
     assert "kind parquet: 4 images, 0 other entries" in inspect(tmp_path)[0]
+
+
+def test_a_depth_of_folders_where_there_are_none_is_told(place: Path, ingest_source: Ingest) -> None:
+    npz()(place)
+    with pytest.raises(RecipeError, match=r"labels\.depth: found 2, but the source has no folders: leave it out"):
+        ingest_source(below(NPZ), **ONE, labels={"depth": 2})
