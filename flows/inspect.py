@@ -45,7 +45,7 @@ def inspect(place: str | Path) -> tuple[str, bool]:
 
 
 def _source(path: Path) -> str | None:
-    """A file or folder of another kind of source than image files; None where it is none."""
+    """A file, or a folder of files, that has many images each; None where it is none, or a folder of images."""
     from nhwc.flows.source_kind import kind_at, source_kind  # noqa: PLC0415  what reads them, no image needs
 
     if (kind := kind_at(path)) in (None, "folder"):

@@ -299,6 +299,8 @@ def _between_parts(parts: dict[str, Any], base: Path) -> list[str]:
         problems.append(
             f"splits.from: found file, but labels come from {theirs}: set labels: {{from: file, file: ...}}"
         )
+    if labels.from_ == "source" and labels.depth != 1:
+        problems.append(f"labels.depth: found {labels.depth}, but the source has no folders: leave it out")
     if "source" in parts:
         without = "source" if not parts["source"].own_labels else "folder"
         problems += [

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
@@ -28,7 +29,10 @@ def source_kind(place: Path) -> Kind:
 
     Raises RecipeError where a file tells nothing, or more would have to be said than its path.
     """
-    if (kind := kind_at(place)) is None:
+    if not (place.is_dir() or place.is_file()):
+        raise RecipeError(str(place), ("found something that is neither, expected a file or a folder",))
+    kind = kind_at(place)
+    if kind is None:
         raise RecipeError(str(place), (f"found a file that no source is read from, expected {', '.join(KINDS)}",))
     try:
         return KINDS[kind].model_validate({"kind": kind, "path": str(place.resolve())})
@@ -55,10 +59,16 @@ def _kind_of_folder(folder: Path) -> str:
         return "cifar"
     if _has_images(folder):  # beside them, a table may hold their labels and a tar may be anything
         return "folder"
-    for kind, marks in (("parquet", (".parquet", ".arrow")), ("webdataset", (".tar",)), ("tfrecord", (".tfrecord",))):
-        if any(mark in name.lower() for name in names for mark in marks) or _below(folder, marks):
-            return kind
-    return "folder"
+    names |= set(_below(folder))
+    return next((kind for kind, mark in _FILES.items() if any(mark.search(name) for name in names)), "folder")
+
+
+_FILES = {
+    "parquet": re.compile(r"\.(parquet|arrow)$", re.IGNORECASE),
+    "webdataset": re.compile(r"\.tar$", re.IGNORECASE),
+    "tfrecord": re.compile(r"\.tfrecords?($|[-._])", re.IGNORECASE),
+}
+"""Sources that are folders of files, by the files' names."""
 
 
 def _has_images(folder: Path) -> bool:
@@ -66,10 +76,10 @@ def _has_images(folder: Path) -> bool:
     return any(claimed_format(name.suffix) not in (None, "npy") for name in folder.rglob("*"))
 
 
-def _below(folder: Path, marks: Iterable[str]) -> bool:
-    """Whether what lies in split folders (`train/`) has such a name."""
-    names = (item.name.lower() for above in folder.iterdir() if above.is_dir() for item in above.iterdir())
-    return any(mark in name for name in names for mark in marks)
+def _below(folder: Path) -> Iterator[str]:
+    """The names of what lies in its folders: of splits (`train/`), or of classes."""
+    above = (item for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
+    return (item.name for one in above for item in one.iterdir() if not item.name.startswith("."))
 
 
 def _kind_of_file(file: Path) -> str | None:

@@ -52,7 +52,7 @@ class Code(StrEnum):
         "so small in the archive and so large outside that it was made to fill memory",
         "pack it again without it, or unpack it yourself",
     )
-    NAME_TWICE = "name_twice", "an archive has two members of this name", "pack it again, each name once"
+    NAME_TWICE = "name_twice", "a source has two samples of this name", "give each a name of its own"
     UNSUPPORTED_PACKING = (
         "unsupported_packing",
         "it lies in the archive encrypted, sparse, or packed in a way that nhwc does not read",
@@ -65,8 +65,8 @@ class Code(StrEnum):
     )
     NAME_NOT_UTF8 = "name_not_utf8", "the name is not UTF-8; it is shown with escapes", "rename it in UTF-8"
     # labels and splits
-    NO_CLASS = "no_class", "the image lies in no class folder", "move it into the folder of its class"
-    UNKNOWN_CLASS = "unknown_class", "its label is not among the recipe's classes", "add the class or mend the label"
+    NO_CLASS = "no_class", "it has no label, or lies in no class folder", "give it one, or move it there"
+    UNKNOWN_CLASS = "unknown_class", "its label is none of the classes", "add the class or mend the label"
     CONFLICTING_LABEL = "conflicting_label", "the label file gives it two labels or splits", "keep one line"
     NO_SPLIT = "no_split", "its split is missing or unknown", "put it into train, validation or test"
     NESTED = "nested", "it lies deeper than its class folder", "move it up, or raise labels.depth"

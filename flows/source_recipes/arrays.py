@@ -63,10 +63,12 @@ class ArraysRecipe(AtPath):
 
     def wrong_place(self, base: Path) -> str | None:
         """As above."""
-        if self._is_archive or is_url(self.path):
+        if is_url(self.path):
             return super().wrong_place(base)
         if not (base / self.path).is_file():
             return f"source.path: found {self.path!r}, which is no file, expected a .npz or a .npy"
+        if self._is_archive:
+            return None
         if self.images is not None:
             return f"source.images: found {self.images!r}, which only a .npz has: leave it out"
         if self.labels is not None and not (base / self.labels).is_file():

@@ -66,4 +66,6 @@ class AtPath(Kind):
             return f"source.path: found {self.place!r}, expected a path on this machine: only folders are read by URL"
         if not (base / self.place).exists():
             return f"source.path: found {self.place!r}, where there is nothing, expected a file or a folder"
+        if not ((base / self.place).is_file() or (base / self.place).is_dir()):
+            return f"source.path: found {self.place!r}, which is neither, expected a file or a folder"
         return None

@@ -91,6 +91,8 @@ def _mapped(path: Path, begins: int = 0, size: int | None = None) -> np.ndarray[
         header = _header(file, path)
         values = file.tell()
     most = (path.stat().st_size if size is None else begins + size) - values
+    if not header.dtype.itemsize:
+        raise damaged(path, "dtype", expected="values that take room", found=str(header.dtype), hint="save it again")
     if not header.size:
         return np.empty(header.shape, header.dtype)
     if header.size > most:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from nhwc.pipelines.sources.container import damaged, split_named
+from nhwc.pipelines.sources.container import damaged, see_file, split_named
 from nhwc.pipelines.sources.stacked import Stack, StackedSource, Stacks
 from nhwc.validators.errors import RecipeError
 
@@ -34,7 +34,7 @@ class Cifar(StackedSource):
     @cached_property
     def files(self) -> Sequence[Path]:
         """Batches, and class names where there are any. Raises RecipeError where there is no batch."""
-        batches = sorted(self.path.glob("*.bin"))
+        batches = list(map(see_file, sorted(self.path.glob("*.bin"))))
         if not batches:
             expected = "expected CIFAR's data_batch_1.bin or train.bin"
             raise RecipeError("source.path", (f"found no .bin file in {self.path}, {expected}",))

@@ -71,12 +71,13 @@ class Coco(CropSource):
         try:
             said = json.loads(self.path.read_bytes())
             for one in said["images"]:
-                _ = one["id"], str(one["file_name"]), int(one["height"]), int(one["width"])
+                _ = hash(one["id"]), str.encode(one["file_name"]), int(one["height"]), int(one["width"])
             for one in said["annotations"]:
-                _ = one["id"], one["image_id"], one["category_id"], [float(side) for side in one["bbox"]][3]
+                _left, _top, _width, _height = map(float, one["bbox"])
+                _ = hash((one["id"], one["image_id"], one["category_id"]))
             for one in said["categories"]:
-                _ = int(one["id"]), str(one["name"])
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+                _ = int(one["id"]), str.encode(one["name"])
+        except (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RecursionError) as error:
             found = f"{type(error).__name__}: {str(error)[:200]}"
             expected = "JSON with images (id, file_name, height, width), annotations (bbox of 4) and categories"
             raise damaged(self.path, "annotations", expected=expected, found=found) from error

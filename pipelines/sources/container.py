@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,14 @@ def damaged(
         code=code, stage="discover", aspect=aspect, expected=expected, found=f"{found} in {file}", hint=hint
     )
     return DataError(Verdict(violations=(violation,)))
+
+
+def see_file(file: Path) -> Path:
+    """The same path. Raises DataError where it is no file, or leads to none: a FIFO would be waited for without end."""
+    if not file.is_file():
+        found = "a folder" if file.is_dir() else "something else" if file.exists() else "a link to nothing"
+        raise damaged(file, "kind", expected="a file", found=found, hint="take it away, or put the file there")
+    return file
 
 
 def listing_of(files: Iterable[Path]) -> Listing:
@@ -87,6 +95,17 @@ def told_discovery(entries: Iterable[Entry]) -> Discovery:
     if not labels or not all(map(_WHOLE.fullmatch, labels)):
         return Discovery(entries=ordered)
     return Discovery(entries=ordered, classes=numbered(map(int, labels)), numbered=True)
+
+
+def label_text(label: int | str, classes: Sequence[str]) -> str:
+    """What a label is called: a number by the name of its class, where classes have names.
+
+    A number that none of them has becomes what no class is called, so that it is quarantined, and not taken for a class
+    that is called by a number.
+    """
+    if isinstance(label, str) or not classes:
+        return str(label)
+    return classes[label] if 0 <= label < len(classes) else f"number {label} of {len(classes)} classes"
 
 
 def numbered(labels: Iterable[int]) -> tuple[str, ...]:

@@ -140,6 +140,8 @@ class _Pictures:
                 return self._held[file, size]
         if not file.resolve(strict=True).is_relative_to(self._root):
             raise DamagedSampleError("a link that leaves the folder of pictures")
+        if not file.is_file():
+            raise DamagedSampleError("its picture is no file")
         try:
             pixels = _decoded(file, size)
         except SampleRefused as refusal:

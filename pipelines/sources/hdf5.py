@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,6 @@ _MOST_RATIO = 1032
 
 _CACHE_BYTES, _CACHE_SLOTS = 32 << 20, 10_007
 """Chunks of a dataset that are held: one reaches through many images, which would unpack it once each."""
-
-_DEEPEST = 16
-"""Groups within groups: a link may lead back to a group above."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,19 +56,31 @@ class Hdf5(StackedSource):
             ) from error
 
 
-def _datasets(group: Any, path: Path, above: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """(name, dataset) of all that lies in the file itself. Raises DataError where one promises more than it stores."""
+def _datasets(file: Any, path: Path) -> Iterator[tuple[str, Any]]:
+    """(name, dataset) of all that lies in the file itself. Raises DataError where one promises more than it stores.
+
+    A group is looked into once, by its shortest name: links may lead back to it from any number of places.
+    """
     import h5py  # noqa: PLC0415
 
-    for name in group if depth < _DEEPEST else ():
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            continue
-        item, full = group[name], f"{above}{name}"
-        if isinstance(item, h5py.Group):
-            yield from _datasets(item, path, f"{full}/", depth + 1)
-        elif isinstance(item, h5py.Dataset) and not item.is_virtual and not item.external:
-            size, stored = math.prod(item.shape or ()) * item.dtype.itemsize, item.id.get_storage_size()
-            if size > _MOST_RATIO * stored:
-                expected = f"no more than its {stored:,} stored bytes can hold"
-                raise damaged(path, "bytes", expected=expected, found=f"{size:,} promised by {full}")
-            yield full, item
+    waiting = deque([("", file["/"])])
+    seen = {h5py.h5o.get_info(file["/"].id).addr}
+    while waiting:
+        above, group = waiting.popleft()
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                continue
+            item, full = group[name], f"{above}{name}"
+            if isinstance(item, h5py.Group) and (address := h5py.h5o.get_info(item.id).addr) not in seen:
+                seen.add(address)
+                waiting.append((f"{full}/", item))
+            elif isinstance(item, h5py.Dataset) and not item.is_virtual and not item.external:
+                _see_stored(item, full, path)
+                yield full, item
+
+
+def _see_stored(dataset: Any, name: str, path: Path) -> None:
+    size, stored = math.prod(dataset.shape or ()) * dataset.dtype.itemsize, dataset.id.get_storage_size()
+    if size > _MOST_RATIO * stored:
+        expected = f"no more than its {stored:,} stored bytes can hold"
+        raise damaged(path, "bytes", expected=expected, found=f"{size:,} promised by {name}")

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from nhwc.pipelines.sources.container import damaged, split_named
-from nhwc.pipelines.sources.stacked import Stack, StackedSource, Stacks
+from nhwc.pipelines.sources.container import damaged, see_file, split_named
+from nhwc.pipelines.sources.stacked import Stack, StackedSource, Stacks, labels_of
 from nhwc.validators.errors import RecipeError
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -47,20 +47,22 @@ class Idx(StackedSource):
         for images, labels in self._pairs:
             name = _stem(images)
             split = "test" if name == "t10k" else split_named(name) or "train"
-            told = None if labels is None else _read(labels, ranks=(1,)).tolist()
+            told = None if labels is None else labels_of(_read(labels, ranks=(1,)), "values", labels)
             stacks.append(Stack(name=name, images=_read(images, ranks=(3, 4)), labels=told, split=split, file=images))
         return Stacks(stacks=tuple(stacks))
 
     @cached_property
     def _pairs(self) -> list[tuple[Path, Path | None]]:
-        """(images, labels). Raises RecipeError where a folder has none."""
+        """(images, labels). A file that lies there unpacked too is one file. Raises RecipeError where there is none."""
         if not self.path.is_dir():
             return [(self.path, self.labels or _labels_of(self.path))]
         images = sorted(file for file in self.path.iterdir() if IMAGES.fullmatch(file.name))
         if not images:
             expected = "expected files named like train-images-idx3-ubyte.gz, or the path of one"
             raise RecipeError("source.path", (f"found no file of images in {self.path}, {expected}",))
-        return [(file, _labels_of(file)) for file in images]
+        names = {file.name for file in images}
+        once = [file for file in images if file.name.removesuffix(".gz") not in names - {file.name}]
+        return [(see_file(file), _labels_of(file)) for file in once]
 
 
 def _stem(images: Path) -> str:

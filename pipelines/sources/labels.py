@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 
 from nhwc.pipelines.sources.protocol import Discovery, Entry, by_name, refused
 from nhwc.pipelines.sources.table import Listed, read_listed
-from nhwc.validators.errors import RecipeError
+from nhwc.validators.errors import DataError, RecipeError
 from nhwc.validators.splits import SPLIT_NAMES
+from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
 
 
@@ -53,9 +54,12 @@ def label_entries(discovery: Discovery, labelling: Labelling) -> tuple[Entry, ..
     lists nothing that the source has: its paths are then relative to something else.
     """
     names = labelling.classes if discovery.numbered else ()
+    if labelling.given:
+        _see_classes(discovery.classes)
+    allowed = frozenset(labelling.classes or (discovery.classes if labelling.given else ()))
     entries = [
-        _labelled(_named(entry, names), labelling) if entry.status == "candidate" else entry
-        for entry in discovery.entries
+        _labelled(_named(entry, names), labelling, allowed) if entry.status == "candidate" else entry
+        for entry in _each_name_once(discovery.entries)
     ]
     if labelling.listed is not None:
         lost = labelling.listed.keys() - {entry.path for entry in entries}
@@ -64,6 +68,40 @@ def label_entries(discovery: Discovery, labelling: Labelling) -> tuple[Entry, ..
         if lost:
             return by_name([*entries, *(missing_entry(path, "source.path") for path in lost)])
     return tuple(entries)  # still by name
+
+
+def _see_classes(classes: Sequence[str]) -> None:
+    """Raises DataError where two of a source's classes would become one, or a name is no text that can be written."""
+    twice = sorted(name for name, count in Counter(classes).items() if count > 1 or not _is_unicode(name))
+    if twice:
+        violation = Violation(
+            code=Code.CONFLICTING_LABEL,
+            stage="discover",
+            aspect="class names",
+            expected="each name once, in UTF-8",
+            found=", ".join(map(ascii, twice[:5])),
+            hint="give each class of the source a name of its own",
+        )
+        raise DataError(Verdict(violations=(violation,)))
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _each_name_once(entries: Sequence[Entry]) -> Iterable[Entry]:
+    """The entries, where more than one has a name one that is quarantined: nobody knows which of them it means."""
+    counts = Counter(entry.name for entry in entries)
+    if len(counts) == len(entries):
+        return entries
+    once = {entry.name: entry for entry in entries}
+    return [
+        entry if counts[name] == 1 else refused(
+            Entry(name=name), "quarantined", Code.NAME_TWICE, aspect="name", expected="one of this name",
+            found=f"{counts[name]}",
+        )
+        for name, entry in once.items()
+    ]  # fmt: skip
 
 
 def _refuse_if_strange(listed: Iterable[str], discovery: Discovery) -> None:
@@ -112,7 +150,7 @@ def _named(entry: Entry, names: Sequence[str]) -> Entry:
     return replace(entry, label=names[int(number)]) if number.isdecimal() and int(number) < len(names) else entry
 
 
-def _labelled(entry: Entry, labelling: Labelling) -> Entry:
+def _labelled(entry: Entry, labelling: Labelling, allowed: Set[str]) -> Entry:
     *folders, _ = entry.path.split("/")
     if entry.path != entry.name:
         entry = replace(entry, notes=(Code.NAME_NOT_UTF8,))
@@ -129,9 +167,11 @@ def _labelled(entry: Entry, labelling: Labelling) -> Entry:
         entry = _label_from_folders(entry, folders, labelling.depth)
     else:
         entry = label_from_listed(entry, labelling.listed.get(entry.path), with_split=labelling.split_listed)
-    if entry.status == "candidate" and labelling.classes and entry.label not in labelling.classes:
-        allowed = "|".join(labelling.classes)
-        return _unlabelled(entry, Code.UNKNOWN_CLASS, expected=allowed, found=str(entry.label))
+    if entry.status == "candidate" and entry.label is not None and not _is_unicode(entry.label):
+        found, entry = ascii(entry.label), replace(entry, label=None)
+        return _unlabelled(entry, Code.NO_CLASS, expected="a label in UTF-8", found=found)
+    if entry.status == "candidate" and allowed and entry.label not in allowed:
+        return _unlabelled(entry, Code.UNKNOWN_CLASS, expected="|".join(sorted(allowed)), found=str(entry.label))
     return entry
 
 

@@ -23,6 +23,7 @@ from nhwc.pipelines.sources.container import (
     OpenedAnew,
     damaged,
     files_at,
+    label_text,
     listing_of,
     numbered,
     split_named,
@@ -59,15 +60,18 @@ class Parquet(OpenedAnew):
 
     def discover(self, known: Container[str] = ()) -> Discovery:
         """Every row, with the label that its column gives and the split that its file's name gives."""
-        entries, names, is_numbered = list[Entry](), tuple[str, ...](), False
+        entries, names, numbers = list[Entry](), tuple[str, ...](), set[bool]()
         for place, table in enumerate(self._tables):
             _image_column(table, self.image)
             column = _label_column(table, self.label)
             names = names or _class_names(table.schema, column)
             labels = [None] * table.rows if column is None else table.column(column)
-            is_numbered = is_numbered or (column is not None and pa.types.is_integer(table.schema.field(column).type))
+            numbers |= {isinstance(label, int) for label in labels if label is not None}
             entries += self._entries(place, table, labels, names)
-        if not is_numbered or names:
+        if len(numbers) > 1 and not names:
+            problem = f"found whole numbers in one file of {self.path} and text in another, expected one or the other"
+            raise RecipeError("source.label", (problem,))
+        if not any(numbers) or names:
             return Discovery(entries=by_name(entries), classes=names)
         found = numbered(int(one.label) for one in entries if one.label is not None)
         return Discovery(entries=by_name(entries), classes=found, numbered=True)
@@ -76,8 +80,7 @@ class Parquet(OpenedAnew):
         name = self._name(table.file)
         split = split_named(name) or "train"
         for row, label in enumerate(labels):
-            is_named = isinstance(label, int) and 0 <= label < len(names)
-            text = None if label is None else names[label] if is_named else str(label)
+            text = None if label is None else label_text(int(label) if isinstance(label, bool) else label, names)
             yield Entry(name=f"{name}/{row:08}", label=text, split=split, at=(place, row))
 
     def _name(self, file: Path) -> str:
@@ -205,12 +208,39 @@ def _image_column(table: _Table, named: str | None) -> str:
     encoded = [one.name for one in table.schema if _is_struct_of_bytes(one.type)]
     choices = [named] if named else [name for name in ("image", "img") if name in names] or encoded
     if len(choices) == 1 and choices[0] in names:
+        _see_one(table, choices[0])
         return choices[0]
     found = f"found columns {', '.join(names)} in {table.file}"
     raise RecipeError("source.image", (f"{found}, expected {named or 'one of images'}: set source.image",))
 
 
 def _label_column(table: _Table, named: str | None) -> str | None:
+    """The column of labels, or None. Raises RecipeError where there is none by its name, or it has something else."""
+    found = _named_or_usual(table, named)
+    if found is None:
+        return None
+    _see_one(table, found)
+    kind = table.schema.field(found).type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not any(is_it(kind) for is_it in _LABELS):
+        expected = f"found column {found} of {kind} in {table.file}, expected whole numbers or text"
+        raise RecipeError("source.label", (expected,))
+    return found
+
+
+_LABELS = (
+    pa.types.is_integer, pa.types.is_boolean, pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view,
+    pa.types.is_null,
+)  # fmt: skip
+
+
+def _see_one(table: _Table, column: str) -> None:
+    """Raises DataError where the table has the column twice."""
+    if (count := table.schema.names.count(column)) > 1:
+        raise damaged(table.file, "columns", expected=f"one column {column}", found=f"{count} of this name")
+
+
+def _named_or_usual(table: _Table, named: str | None) -> str | None:
     names = table.schema.names
     if named is not None and named not in names:
         raise RecipeError("source.label", (f"found columns {', '.join(names)} in {table.file}, expected {named}",))
@@ -237,7 +267,10 @@ def _array(cell: pa.Scalar) -> np.ndarray[Any, Any]:
     if isinstance(cell.type, pa.FixedShapeTensorType):
         image: np.ndarray[Any, Any] = cell.to_numpy()
         return image
-    values = (cell.value if isinstance(cell, pa.ExtensionScalar) else cell).values
+    lists = cell.value if isinstance(cell, pa.ExtensionScalar) else cell
+    if not isinstance(lists, pa.ListScalar | pa.LargeListScalar | pa.FixedSizeListScalar):
+        raise DamagedSampleError(f"a value of {cell.type}, where an image should be")
+    values = lists.values
     shape = [len(values)]
     while (
         pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type)
@@ -247,5 +280,9 @@ def _array(cell: pa.Scalar) -> np.ndarray[Any, Any]:
             raise DamagedSampleError("lists of different lengths, which make no image")
         shape.append(lengths[0].as_py())
         values = values.flatten()
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)):
+        raise DamagedSampleError(f"lists of {values.type}, expected numbers")
+    if values.null_count:
+        raise DamagedSampleError("a pixel without a value")
     pixels: np.ndarray[Any, Any] = values.to_numpy(zero_copy_only=False)
     return pixels.reshape(shape)

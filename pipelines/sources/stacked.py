@@ -14,7 +14,15 @@ from typing import Any, BinaryIO, ClassVar, Literal
 import numpy as np
 
 from nhwc.pipelines.npy import npy_bytes
-from nhwc.pipelines.sources.container import DamagedSampleError, OpenedAnew, damaged, listing_of, numbered, split_named
+from nhwc.pipelines.sources.container import (
+    DamagedSampleError,
+    OpenedAnew,
+    damaged,
+    label_text,
+    listing_of,
+    numbered,
+    split_named,
+)
 from nhwc.pipelines.sources.protocol import Discovery, Entry, Listing, by_name
 from nhwc.validators.errors import RecipeError
 
@@ -69,6 +77,7 @@ class StackedSource(OpenedAnew, ABC):
         read = self.read()
         for stack in read.stacks:
             _see_counts(stack)
+            _see_pixels(stack)
         return read
 
     def discover(self, known: Container[str] = ()) -> Discovery:
@@ -91,6 +100,8 @@ class StackedSource(OpenedAnew, ABC):
             image = np.asarray(self._read.stacks[int(stack)].images[int(number)])
         except (OSError, RuntimeError) as error:  # libhdf5's, of a damaged chunk
             raise DamagedSampleError(str(error)) from error
+        if image.dtype.hasobject or image.ndim == 0:
+            raise DamagedSampleError(f"a value of dtype {image.dtype}, where an array of numbers should be")
         if image.ndim == 1:
             return io.BytesIO(image.tobytes())
         return io.BytesIO(npy_bytes(np.moveaxis(image, 0, -1) if self._is_first(image) else image))
@@ -110,11 +121,17 @@ def _see_counts(stack: Stack) -> None:
         raise damaged(stack.file, "labels", expected=expected, found=found, hint="fetch images and labels again")
 
 
+def _see_pixels(stack: Stack) -> None:
+    """Raises DataError where images have no pixels: of such a file may promise any number."""
+    if len(stack.images) and 0 in stack.images.shape[1:]:
+        found = f"{stack.name} of shape {tuple(stack.images.shape)}"
+        raise damaged(stack.file, "shape", expected="images with pixels", found=found, hint="save it again")
+
+
 def _entries(stack: Stack, classes: Sequence[str], place: int) -> Iterator[Entry]:
     labels: Sequence[int | str] = stack.labels if stack.labels is not None else [""] * len(stack.images)
     for number, label in enumerate(labels):
-        is_named = not isinstance(label, str) and 0 <= int(label) < len(classes)
-        text = classes[int(label)] if is_named else str(label)
+        text = label_text(label, classes)
         yield Entry(name=f"{stack.name}/{number:08}", label=text or None, split=stack.split, at=(place, number))
 
 
@@ -137,15 +154,24 @@ def stacks_of(arrays: Mapping[str, Any], file: Path, *, images: str | None, labe
         raise RecipeError("source", (f"found {told} among {seen} in {file}: set source.images and source.labels",))
     stacks = []
     for name in found:
-        if len(arrays[name].shape) < 3 and arrays[name].dtype.kind != "O":  # of variable length: encoded files
+        rank, are_files = len(arrays[name].shape), arrays[name].dtype.kind == "O"  # of variable length: encoded files
+        if rank != 1 if are_files else rank < 3:
             expected = "images, [samples, rows, cols] or with channels"
             raise damaged(file, "rank", expected=expected, found=f"{name} of shape {tuple(arrays[name].shape)}")
         own = labels or next((one for one in arrays if one in _label_names(name)), None)
-        told_labels = None if own is None else _labels(arrays[own], own, file)
+        told_labels = None if own is None else labels_of(arrays[own], own, file)
         split = split_named(name) or "train"
         stacks.append(Stack(name=name, images=arrays[name], labels=told_labels, split=split, file=file))
     classes = next((arrays[name] for name in ("classes", "class_names", "label_names") if name in arrays), None)
-    return Stacks(stacks=tuple(stacks), classes=() if classes is None else tuple(map(_text, np.asarray(classes[:]))))
+    return Stacks(stacks=tuple(stacks), classes=() if classes is None else _classes(classes, file))
+
+
+def _classes(array: Any, file: Path) -> tuple[str, ...]:
+    names = np.asarray(array[()])
+    if names.ndim != 1 or names.dtype.kind not in "SUO":
+        found = f"{names.dtype} of shape {names.shape}"
+        raise damaged(file, "class names", expected="one text a class", found=found)
+    return tuple(map(_text, names))
 
 
 _IMAGE_WORDS = {"x": "y", "images": "labels", "image": "label"}
@@ -164,14 +190,17 @@ def _label_names(name: str) -> set[str]:
     } - {name}
 
 
-def _labels(array: Any, name: str, file: Path) -> list[int] | list[str]:
-    """The labels as whole numbers or texts, one a sample; a second axis of 1, as Keras' CIFAR has it, is dropped."""
-    labels = np.asarray(array[:])
+def labels_of(array: Any, name: str, file: Path) -> list[int] | list[str]:
+    """The labels as whole numbers or texts, one a sample; a second axis of 1, as Keras' CIFAR has it, is dropped.
+
+    False is 0 and True is 1. Raises DataError where they are something else.
+    """
+    labels = np.asarray(array[()])
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.ndim != 1 or labels.dtype.kind not in "iubSUO":
         expected = "one whole number or text a sample"
         raise damaged(file, "labels", expected=expected, found=f"{name}: {labels.dtype} of shape {labels.shape}")
-    return [_text(label) for label in labels] if labels.dtype.kind in "SUO" else labels.tolist()
+    return [_text(label) for label in labels] if labels.dtype.kind in "SUO" else list(map(int, labels))
 
 
 def _text(label: Any) -> str:

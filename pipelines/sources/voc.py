@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from xml.etree import ElementTree
 
-from nhwc.pipelines.sources.container import damaged
+from nhwc.pipelines.sources.container import damaged, see_file
 from nhwc.pipelines.sources.crops import Box, CropSource
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.splits import SPLIT_NAMES
@@ -36,7 +36,7 @@ class Voc(CropSource):
         if not found:
             expected = "expected a folder with JPEGImages/ and Annotations/*.xml"
             raise RecipeError("source.path", (f"found no Annotations/*.xml in {self.path}, {expected}",))
-        return [*found, *sorted((self.path / "ImageSets" / "Main").glob("*.txt"))]
+        return list(map(see_file, [*found, *sorted((self.path / "ImageSets" / "Main").glob("*.txt"))]))
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -366,7 +366,7 @@ RECIPES = {
         {"path": "empty"},
         "source.path:\n  found no TFRecord file in .*expected files named like train.t",
     ),
-    "a pipe": ({"path": "pipe"}, "source.path:\n  found no TFRecord file in .*pipe"),
+    "a pipe": ({"path": "pipe"}, "source.path: found .pipe., which is neither"),
     "a URL": ({"path": "s3://bucket/x"}, "source.path: found 's3://bucket/x', expected a path on this machine"),
 }
 
