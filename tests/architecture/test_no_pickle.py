@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from nhwc.flows import recipe
+from nhwc.flows import recipe_yaml
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("validators", "pipelines", "flows")
@@ -45,7 +45,7 @@ def unsafe(tree: ast.AST, name: str) -> Iterator[str]:
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS:
             found = node.func.id if name not in RUNS else None
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "yaml":
-            loads_safely = (name, node.attr) == ("flows/recipe.py", "load")
+            loads_safely = (name, node.attr) == ("flows/recipe_yaml.py", "load")
             found = f"yaml.{node.attr}" if node.attr not in YAML and not loads_safely else None
         elif isinstance(node, ast.Attribute) and node.attr in ELSEWHERE:
             found = node.attr
@@ -95,9 +95,9 @@ def test_no_room_runs_what_it_reads():
 
 def test_the_recipes_loader_is_a_safe_one():
     """A recipe's tags make no Python object."""
-    assert issubclass(recipe._UniqueKeys, yaml.SafeLoader)
+    assert issubclass(recipe_yaml._UniqueKeys, yaml.SafeLoader)
     with pytest.raises(yaml.constructor.ConstructorError, match="could not determine a constructor"):
-        yaml.load("!!python/object/apply:os.system [true]", Loader=recipe._UniqueKeys)
+        yaml.load("!!python/object/apply:os.system [true]", Loader=recipe_yaml._UniqueKeys)
 
 
 HOOK = """
