@@ -14,9 +14,9 @@ import numpy as np
 from nhwc.pipelines.npy import NpyHeader, read_npy_header
 from nhwc.pipelines.sources.container import damaged
 from nhwc.pipelines.sources.stacked import Layout, StackedSource, Stacks, stacks_of
+from nhwc.pipelines.sources.unpacked import see_bound, unpacked_bytes
 from nhwc.validators.errors import DataError
 
-_MOST_RATIO = 1032
 _LOCAL_HEADER_BYTES = 30
 
 
@@ -42,7 +42,7 @@ class Arrays(StackedSource):
         return [self.path, self.labels] if isinstance(self.labels, Path) else [self.path]
 
     def read(self) -> Stacks:
-        """The stacks. Uncompressed arrays are mapped, compressed ones are read whole."""
+        """The stacks. Uncompressed arrays are mapped, compressed ones unpacked once."""
         with self.path.open("rb") as file:
             is_archive = file.read(2) == b"PK"
         if is_archive:
@@ -74,14 +74,12 @@ def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np
             return _mapped(path, member.header_offset + _LOCAL_HEADER_BYTES + skipped, member.file_size)
     with archive.open(member) as packed:
         header = _header(packed, path)
-        if header.size > _MOST_RATIO * max(1, member.compress_size):
-            found = f"{header.size:,} packed in {member.compress_size:,}"
-            raise damaged(path, "bytes", expected="no more than deflate can pack", found=found)
-        content = packed.read(header.size)
+        see_bound(path, header.size, member.compress_size)
+        content = unpacked_bytes(packed, header.size, path)
         packed.read(1)  # which sees the checksum
     if len(content) != header.size:
         raise _short(path, header, len(content))
-    return np.frombuffer(content, header.dtype).reshape(header.shape, order=header.order)
+    return content.view(header.dtype).reshape(header.shape, order=header.order)
 
 
 def _mapped(path: Path, begins: int = 0, size: int | None = None) -> np.ndarray[Any, Any]:

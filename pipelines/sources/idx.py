@@ -16,12 +16,11 @@ import numpy as np
 
 from nhwc.pipelines.sources.container import damaged, see_file, split_named
 from nhwc.pipelines.sources.stacked import Stack, StackedSource, Stacks, labels_of
+from nhwc.pipelines.sources.unpacked import see_bound, unpacked_bytes
 from nhwc.validators.errors import RecipeError
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 IMAGES = re.compile(r"(?P<stem>.+)[-.]images[-.]idx[34]-ubyte(\.gz)?$")
-_MOST_RATIO = 1032
-"""What deflate packs at most (zlib's technical details): a file that promises more has not got it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +85,12 @@ def _read(file: Path, *, ranks: tuple[int, ...]) -> np.ndarray[Any, Any]:
         raw.seek(0)
         stream = gzip.GzipFile(fileobj=raw) if is_packed else raw
         try:
-            return _array(stream, file, ranks, most=file.stat().st_size * (_MOST_RATIO if is_packed else 1))
+            return _array(stream, file, ranks, is_packed)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise damaged(file, "gzip", expected="a whole gzip", found=str(error), hint="fetch it again") from error
 
 
-def _array(stream: Any, file: Path, ranks: tuple[int, ...], *, most: int) -> np.ndarray[Any, Any]:
+def _array(stream: Any, file: Path, ranks: tuple[int, ...], is_packed: bool) -> np.ndarray[Any, Any]:
     magic = stream.read(4)
     known = len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in _DTYPES
     if not known or magic[3] not in ranks:
@@ -104,9 +103,21 @@ def _array(stream: Any, file: Path, ranks: tuple[int, ...], *, most: int) -> np.
     sizes = struct.unpack(f">{magic[3]}I", told)
     dtype = np.dtype(_DTYPES[magic[2]])
     size = dtype.itemsize * int(np.prod(sizes, dtype=object))
-    content = stream.read(size + 1) if size <= most else b""
-    if len(content) != size:
-        found = f"{len(content):,}" if size <= most else f"a file of {file.stat().st_size:,}"
-        found = "more" if len(content) > size else found
+    content, held = _unpacked(stream, size, file) if is_packed else _mapped(file, stream.tell())
+    if held != size:
+        found = "more" if held > size else f"{held:,}"
         raise damaged(file, "bytes", expected=f"{size:,} bytes for sizes {sizes}", found=found, hint="fetch it again")
-    return np.frombuffer(content, dtype).reshape(sizes)
+    return content.view(dtype).reshape(sizes)
+
+
+def _unpacked(stream: Any, size: int, file: Path) -> tuple[np.ndarray[Any, Any], int]:
+    """The bytes that a gzip was asked for, and how many it has of them; one more where it has more."""
+    see_bound(file, size, file.stat().st_size)
+    content = unpacked_bytes(stream, size, file)
+    return content, len(content) + len(stream.read(1))
+
+
+def _mapped(file: Path, begins: int) -> tuple[np.ndarray[Any, Any], int]:
+    """The bytes of a file from there on, read when they are touched, and how many there are."""
+    held = file.stat().st_size - begins
+    return np.memmap(file, np.uint8, "r", begins) if held else np.empty(0, np.uint8), held

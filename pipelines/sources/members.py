@@ -11,6 +11,7 @@ from typing import Literal
 
 from nhwc.pipelines.sources.folder import claims_an_image, empty_folder, folders_above, refused_by_name, told_by_head
 from nhwc.pipelines.sources.protocol import Entry, refused
+from nhwc.pipelines.sources.unpacked import most_unpacked
 from nhwc.validators.violation import Code
 
 Wrong = tuple[Code, str, str, str]
@@ -18,10 +19,6 @@ Wrong = tuple[Code, str, str, str]
 
 At = tuple[int, ...]
 """Where a member's bytes lie, in the terms of the archive's kind."""
-
-MOST_RATIO, UNSUSPICIOUS_BYTES = 200, 1 << 26
-"""A blank picture packs a thousandfold and is no bomb: 64 MB, a blank page scanned at 400 dpi, are always let through.
-What is larger, and packed to less than a 200th of itself, was made to fill memory."""
 
 _ON_A_DRIVE = re.compile(r"[A-Za-z]:(/|$)")
 
@@ -55,11 +52,6 @@ class Members:
 
     members: tuple[Member, ...]
     damage: str | None = None
-
-
-def most_unpacked(packed: int) -> int:
-    """How many bytes may come of so many packed ones."""
-    return MOST_RATIO * packed + UNSUSPICIOUS_BYTES
 
 
 def unsafe(name: str) -> str | None:

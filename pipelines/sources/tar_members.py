@@ -8,17 +8,15 @@ import gzip
 import lzma
 import os
 import posixpath
-import shutil
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from nhwc.pipelines.sources.container import DamagedSampleError, damaged
-from nhwc.pipelines.sources.members import At, Member, Members, Wrong, most_unpacked, plain
-from nhwc.validators.errors import MachineError
+from nhwc.pipelines.sources.members import At, Member, Members, Wrong, plain
+from nhwc.pipelines.sources.unpacked import PIECE, most_unpacked, nameless_file, no_room, room, write
 from nhwc.validators.violation import Code
 
 MOST_HEADER_BYTES = 1 << 20
@@ -26,10 +24,6 @@ MOST_HEADER_BYTES = 1 << 20
 
 _WRONG_HEADER = (tarfile.TarError, ValueError, LookupError, ArithmeticError, AttributeError, TypeError, RecursionError)
 """What tarfile raises of a header that is none: its own errors, and those of the text and numbers in it."""
-
-_PIECE = 1 << 20
-_SPARE_BYTES = 1 << 26
-"""That are left free on the disk."""
 
 PACKED: Mapping[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.GzipFile,
@@ -148,8 +142,8 @@ def unpacked(path: Path, open_packed: Callable[[Path], Any]) -> tuple[BinaryIO, 
     It is bounded, and whoever closes it, or ends, gives its room back. Raises DataError where more comes out of it than
     out of any tar of images, and MachineError where the disk has no room.
     """
-    most, room = most_unpacked(path.stat().st_size), shutil.disk_usage(tempfile.gettempdir()).free - _SPARE_BYTES
-    file = cast(BinaryIO, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115  it is kept for as long as it is read
+    most, free = most_unpacked(path.stat().st_size), room()
+    file = nameless_file()
     with contextlib.ExitStack() as undone:
         undone.callback(file.close)
         held, damage = 0, None
@@ -164,9 +158,9 @@ def unpacked(path: Path, open_packed: Callable[[Path], Any]) -> tuple[BinaryIO, 
                         path, "bytes", expected=f"at most {most:,} bytes out of {path.stat().st_size:,}", found="more",
                         code=Code.PACKED_TOO_WELL,
                     )  # fmt: skip
-                if held > room:
-                    raise _no_room(path)
-                _write(file, piece, path)
+                if held > free:
+                    raise no_room(path)
+                write(file, piece, path)
         undone.pop_all()
     return file, damage
 
@@ -174,27 +168,10 @@ def unpacked(path: Path, open_packed: Callable[[Path], Any]) -> tuple[BinaryIO, 
 def _piece(packed: Any) -> bytes | str:
     """The next bytes, or what is wrong with them. Those before a damage come first: read1 waits for no more."""
     try:
-        return cast(bytes, packed.read1(_PIECE))
+        return cast(bytes, packed.read1(PIECE))
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         return str(error) or "bytes that cannot be unpacked"
     except OSError as error:
         if error.errno is not None:  # bz2 calls bad bytes an OSError, without a number
             raise
         return str(error)
-
-
-def _write(file: BinaryIO, piece: bytes, path: Path) -> None:
-    left = memoryview(piece)
-    try:
-        while left:
-            left = left[file.write(left) :]
-    except OSError as error:
-        raise _no_room(path, error) from error
-
-
-def _no_room(path: Path, error: OSError | None = None) -> MachineError:
-    found = error.strerror if error is not None else "no room"
-    place = tempfile.gettempdir()
-    return MachineError(
-        f"{path}: {found} to unpack it in {place}: set TMPDIR to a folder with more, or unpack it yourself"
-    )

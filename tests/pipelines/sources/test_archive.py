@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 
 from nhwc.flows.deciding import Ingested
-from nhwc.pipelines.sources import tar_members
+from nhwc.pipelines.sources import tar_members, unpacked
 from nhwc.pipelines.sources.archive import Archive
 from nhwc.pipelines.sources.folder import Folder
 from nhwc.validators.errors import DataError, MachineError, RecipeError
@@ -346,7 +346,7 @@ def test_a_packed_tar_is_unpacked_within_bounds(tmp_path: Path, monkeypatch: pyt
     ):
         archive(path).discover()
     monkeypatch.undo()
-    monkeypatch.setattr(tar_members, "_SPARE_BYTES", 1 << 60)
+    monkeypatch.setattr(unpacked, "_SPARE_BYTES", 1 << 60)
     with pytest.raises(
         MachineError, match=r"no room to unpack it in .*: set TMPDIR to a folder with more, or unpack it"
     ):

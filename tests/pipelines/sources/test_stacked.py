@@ -20,9 +20,11 @@ from PIL import Image
 import nhwc
 from nhwc.flows.cli import main
 from nhwc.flows.ingest import run_ingest
+from nhwc.flows.making import source_of
 from nhwc.flows.recipe import parse_recipe
+from nhwc.pipelines.sources import unpacked
 from nhwc.pipelines.version import Version
-from nhwc.validators.errors import DataError, RecipeError
+from nhwc.validators.errors import DataError, MachineError, RecipeError
 
 RNG = np.random.default_rng(5)
 COLOUR = RNG.integers(0, 256, (20, 6, 5, 3), np.uint8)
@@ -253,9 +255,9 @@ WHOLE = packed_npz(npy_of((20, 6, 5, 3), COLOUR.tobytes()))
         (IDX, both(GOOD, GOOD), "magic found bytes 00 00 08 01"),
         (IDX, both(b"\0\0", GOOD), "magic found bytes 00 00 in"),
         (IDX, both(idx(GRAY)[:7], GOOD), "header found 3 bytes in .*expected 3 sizes"),
-        (IDX, both(struct.pack(">HBB3I", 0, 8, 3, 2**31, 2**31, 9), GOOD), "found a file of 16 in .*expected 41,5"),
+        (IDX, both(struct.pack(">HBB3I", 0, 8, 3, 2**31, 2**31, 9), GOOD), "found 0 in .*expected 41,5"),
         (IDX, both(gzip.compress(idx(GRAY))[:-90], GOOD), "gzip found Compressed file ended .*expected a whole gzip"),
-        (IDX, both(idx(GRAY), GOOD[:8] + b"\1"), "bytes found a file of 9 in .*labels-idx1-ubyte, expected 20 bytes"),
+        (IDX, both(idx(GRAY), GOOD[:8] + b"\1"), "bytes found 1 in .*labels-idx1-ubyte, expected 20 bytes"),
         (IDX, both(idx(GRAY), idx(LABELS[:19].astype(np.uint8))), "labels found 19 in .*expected 20 labels, one for"),
         (NPZ, savez(images=np.array([1, "a"], object), labels=LABELS), "dtype found object in .*only pickle reads"),
         (NPZ, savez(images=COLOUR, labels=LABELS[:7]), "labels found 7 in .*expected 20 labels"),
@@ -267,7 +269,11 @@ WHOLE = packed_npz(npy_of((20, 6, 5, 3), COLOUR.tobytes()))
         ),
         (NPZ, saved("it.npz", WHOLE[:-30]), "bytes found File is not a zip file in"),
         (NPZ, saved("it.npz", WHOLE[:90] + b"\0\0\0" + WHOLE[93:]), "bytes found .* in .*expected a whole .npz"),
-        (NPZ, saved("it.npz", packed_npz(npy_of((2**40, 9, 9)))), "found 89,060,441,849,856 packed in .*deflate can"),
+        (
+            NPZ,
+            saved("it.npz", packed_npz(npy_of((2**40, 9, 9)))),
+            "packed_too_well: bytes found 89,060,441,849,856 in .*expected at most 67,",
+        ),
         (NPZ, saved("it.npz", packed_npz(b"text")), "header found .*expected a .npy header"),
         (H5, saved("it.h5", b"\x89HDF\r\n\x1a\n" + bytes(99)), "bytes found .*expected a whole HDF5 file"),
         (
@@ -424,3 +430,26 @@ def test_another_process_reads_the_same(tmp_path: Path, write: Callable[[Path], 
     there = pickle.loads(pickle.dumps(here))
     assert [field.name for field in fields(here)] == list(vars(there))
     assert here.open(entry).read() == there.open(entry).read()
+
+
+@pytest.mark.parametrize("write", [write_idx, write_packed_npz])
+def test_what_is_packed_and_large_is_unpacked_into_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None]
+) -> None:
+    """The same arrays as from memory; where the disk has no room, one line says so."""
+    place = tmp_path / "source"
+    place.mkdir()
+    write(place)
+    kind = {"kind": "idx", "path": "source"} if write is write_idx else {"kind": "arrays", "path": "source/it.npz"}
+    recipe = {"dataset": "it", "source": kind, "image": SIZES[1], "publish": {"to": "out"}}
+
+    def contents() -> list[bytes]:
+        source = source_of(parse_recipe(recipe, base=tmp_path))
+        return [source.open(entry).read() for entry in source.discover().entries]
+
+    expected = contents()
+    monkeypatch.setattr(unpacked, "UNSUSPICIOUS_BYTES", 99)
+    assert expected == contents()
+    monkeypatch.setattr(unpacked, "_SPARE_BYTES", 1 << 60)
+    with pytest.raises(MachineError, match=r"no room to unpack it in .*: set TMPDIR to a folder with more"):
+        contents()
