@@ -175,10 +175,8 @@ def _channels(facts: list[HeaderFacts]) -> tuple[Literal[1, 3], str]:
 
 def _in_split_folders(discovery: Discovery) -> bool:
     """Whether the first folders, hidden ones aside, are all named like splits."""
-    folders = {folder.split("/")[0] for folder in discovery.folders}
-    return all(name.lower() in SPLIT_NAMES for name in folders if not name.startswith(".")) and any(
-        not name.startswith(".") for name in folders
-    )
+    folders = {folder.split("/")[0] for folder in discovery.folders if not folder.startswith(".")}
+    return bool(folders) and all(name.lower() in SPLIT_NAMES for name in folders)
 
 
 _WRITE_LABELS = (

@@ -23,17 +23,19 @@ from nhwc.flows.parallel import THREADS, HandOver, Work, on_all_cores
 from nhwc.pipelines.encoded import EncodedImages
 from nhwc.pipelines.image import Prepared, image_stages
 from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.opened import checked_shard
 from nhwc.pipelines.sources.protocol import Entry, Source
 from nhwc.pipelines.stage import Array, Stage
 from nhwc.pipelines.store import (
     SHARD_BYTES,
     SHARD_SAMPLES,
     encoded_batch,
-    open_shard,
+    pixel_hash,
     record_batch,
     samples_a_shard,
     shard_name,
 )
+from nhwc.validators.errors import DataError
 from nhwc.validators.manifest import frame
 from nhwc.validators.moments import channel_moments
 from nhwc.validators.violation import Code, Violation
@@ -172,22 +174,17 @@ def _made_before(chunk: Chunk, workshop: Workshop) -> pl.DataFrame | None:
 
 def _is_whole(staged: Path, rows: pl.DataFrame, image: ImageRecipe) -> bool:
     """Whether a shard that waited to be published holds what was stored of these rows; it may have waited for long."""
+    ids, places = rows["sample_id"].to_arrow(), rows["row"].to_list()
     try:
-        shard = open_shard(staged, image)
-    except (OSError, KeyError, AttributeError, pa.ArrowException):
+        images = checked_shard(staged, image.contract, rows=rows["row"].to_numpy(), ids=ids, image=image).images
+    except DataError:
         return False
-    places, ids = rows["row"].to_list(), rows["sample_id"].to_list()
-    if len(shard.images) != len(places) or [shard.sample_ids[place].as_py() for place in places] != ids:
+    if len(images) != len(places):
         return False
-    images = shard.images
     if isinstance(images, EncodedImages):
         files = (hashlib.sha256(images.content(place)).hexdigest() for place in places)
         return list(files) == rows["sha256"].to_list()
-    return [_pixel_hash(images[place]) for place in places] == rows["pixel_hash"].to_list()
-
-
-def _pixel_hash(pixels: Array) -> str:
-    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+    return [pixel_hash(images[place]) for place in places] == rows["pixel_hash"].to_list()
 
 
 def _write_shard(place: Path, content: _Content, rows: pl.DataFrame) -> None:
@@ -325,7 +322,7 @@ def _pixel_facts(pixels: Array) -> dict[str, Any]:
     """Hash, and mean and standard deviation of each channel in float64, of one stored image."""
     mean, std = channel_moments(pixels)
     return {
-        "pixel_hash": _pixel_hash(pixels),
+        "pixel_hash": pixel_hash(pixels),
         "channel_mean": mean.tolist(),
         "channel_std": std.tolist(),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ from nhwc.flows.shard_hashes import doubt_shards
 from nhwc.pipelines.checksums import CHECKSUMS, read_checksums, sha256_of
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.remote import is_url
-from nhwc.pipelines.store import Images, open_shard
+from nhwc.pipelines.store import Images, open_shard, pixel_hash
 from nhwc.pipelines.version import Latest, Version, numbers_in
 from nhwc.validators.errors import DataError
 from nhwc.validators.verdict import Verdict
@@ -178,7 +177,7 @@ def _hash_at(images: Images, row: int) -> str:
     if row >= len(images):
         return "no such row"
     try:
-        return hashlib.sha256(images[row].tobytes()).hexdigest()
+        return pixel_hash(images[row])
     except DataError as error:
         return f"no image: {error.verdict.violations[0].code}"
 

@@ -88,6 +88,14 @@ def npy_array(content: bytes) -> Array:
     return values.reshape(header.shape, order=header.order)
 
 
+Layout = Literal["channels_last", "channels_first"]
+
+
+def channels_last(image: Array, layout: Layout) -> Array:
+    """An image of that layout as (rows, cols, channels); one without an axis of channels as it is."""
+    return np.moveaxis(image, 0, -1) if layout == "channels_first" and image.ndim == 3 else image
+
+
 def swapped_hint(sizes: Sequence[int]) -> str:
     """Which axis of an image that should be (rows, cols, channels) looks like its channels; empty where none does."""
     first, *others = sizes

@@ -32,6 +32,11 @@ SHARD_SAMPLES = 1 << 17
 """At most so many samples a shard: a killed run of tiny images loses no more than these, a minute's work."""
 
 
+def pixel_hash(image: Array) -> str:
+    """64 hex digits of SHA-256 of an image's values as they are stored, in C order."""
+    return hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
+
+
 def samples_a_shard(contract: TensorContract) -> int:
     """How many images of this contract make a full shard. At least 1."""
     each = int(np.prod(contract.sizes)) * np.dtype(contract.dtypes[0]).itemsize

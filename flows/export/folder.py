@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from nhwc.flows.durable import write_text
-from nhwc.flows.export.form import Array, Content, Encoded, Part, files_line, npy, png
+from nhwc.flows.export.form import Array, Content, Encoded, Part, files_line
 from nhwc.flows.export.names import CLASSES, folder_names
 
 
@@ -30,7 +30,7 @@ class Folder:
 
     def encoded(self, image: Array) -> bytes:
         """PNG, or a .npy file."""
-        return png(image) if self.content.is_png else npy(image)
+        return self.content.image_file(image)
 
     @cached_property
     def _folders(self) -> list[str]:
@@ -43,9 +43,8 @@ class Folder:
         paths, table = [], io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(("file", "label_id", "label", "sample_id", "path"))
-        suffix = "png" if self.content.is_png else "npy"
         for sample, image in samples:
-            path = folder / part.split / self._folders[sample.label_id] / f"{sample.sample_id}.{suffix}"
+            path = folder / part.split / self._folders[sample.label_id] / f"{sample.sample_id}.{self.content.suffix}"
             path.write_bytes(image)
             paths.append(path)
             file = path.relative_to(folder).as_posix()

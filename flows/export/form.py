@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from PIL import Image
 
+from nhwc.pipelines.npy import npy_bytes
 from nhwc.validators.contract import TensorContract
 
 Array = np.ndarray[Any, Any]
@@ -41,6 +42,19 @@ class Content:
     def is_png(self) -> bool:
         """Whether PNG holds every image, and all who read it see the same: 16 bits come out as 8 of many readers."""
         return self.dtype.name == "uint8"
+
+    @property
+    def suffix(self) -> str:
+        """Of a file that `image_file` makes."""
+        return "png" if self.is_png else "npy"
+
+    def image_file(self, image: Array) -> bytes:
+        """An image (rows, cols, channels) as a file of its own: PNG, or .npy."""
+        return png(image) if self.is_png else npy_bytes(image)
+
+    def image_bytes(self, image: Array) -> bytes:
+        """The same where its shape and dtype stand beside it: PNG, or the values, rows first, little-endian."""
+        return png(image) if self.is_png else image.tobytes()
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -136,10 +150,3 @@ def png(image: Array) -> bytes:
 def files_line(folder: Path, pattern: str) -> str:
     """Python for the files of a folder whose names are like that, in order; of any folder's name."""
     return f"[str(file) for file in sorted(pathlib.Path({str(folder)!r}).glob({pattern!r}))]"
-
-
-def npy(image: Array) -> bytes:
-    """An array as a .npy file."""
-    file = io.BytesIO()
-    np.lib.format.write_array(file, np.ascontiguousarray(image))
-    return file.getvalue()

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from nhwc.flows.durable import write_durably, write_text
 from nhwc.flows.export.croissant import CROISSANT, croissant_text
-from nhwc.flows.export.form import Array, Content, Encoded, Part, png
+from nhwc.flows.export.form import Array, Content, Encoded, Part
 
 FILES = "data"
 """The folder of the Parquet files, as `datasets` has it."""
@@ -44,7 +44,7 @@ class Parquet:
 
     def encoded(self, image: Array) -> bytes:
         """PNG, or the values as they lie in memory."""
-        return png(image) if self.content.is_png else image.tobytes()
+        return self.content.image_bytes(image)
 
     def write(self, part: Part, samples: Iterable[Encoded], folder: Path) -> Sequence[Path]:
         """One file."""

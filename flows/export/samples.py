@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -12,8 +10,8 @@ import polars as pl
 
 from nhwc.flows.export.form import Array, Encoded, Part, Sample
 from nhwc.flows.parallel import on_all_cores
-from nhwc.pipelines.opened import checked_shard
-from nhwc.pipelines.store import Shard
+from nhwc.pipelines.opened import OpenedShards
+from nhwc.pipelines.store import pixel_hash
 from nhwc.pipelines.version import Version
 from nhwc.validators.errors import DataError
 from nhwc.validators.verdict import Verdict
@@ -32,7 +30,16 @@ def encoded_samples(version: Version, part: Part, encode: Encode) -> Iterator[En
     shard is missing, or none.
     """
     rows = version.kept.filter(pl.col("split") == part.split)[part.first : part.first + part.size]
-    one = partial(_encoded, _Shards(version, rows), encode)
+    names = rows["shard"].unique(maintain_order=True)
+    rows = rows.with_columns(place=pl.col("shard").replace_strict(names, range(len(names)), return_dtype=pl.Int64))
+    shards = OpenedShards(
+        [version.shard_path(name) for name in names],
+        rows.select("sample_id", "row", shard="place"),
+        version.contract,
+        decoding=version.decoding,
+        bring=lambda path: version.bring_shard(path.stem),
+    )
+    one = partial(_encoded, shards, encode)
     violations: list[Violation] = []
     for outcome in on_all_cores(one, rows.iter_rows(named=True), at_once=_AT_ONCE):
         if isinstance(outcome, Violation):
@@ -42,40 +49,14 @@ def encoded_samples(version: Version, part: Part, encode: Encode) -> Iterator[En
     Verdict(violations=tuple(violations)).require()
 
 
-class _Shards:
-    """The shards of some samples, each opened when first needed. Safe to call from several threads."""
-
-    def __init__(self, version: Version, rows: pl.DataFrame) -> None:
-        self._version, self._rows = version, rows
-        self._decoding, self._contract = version.decoding, version.contract
-        self._opened: dict[str, Shard] = {}
-        self._lock = threading.Lock()
-
-    def __getitem__(self, name: str) -> Shard:
-        """Raises DataError, the shard named, where it is not what was published."""
-        with self._lock:
-            if name not in self._opened:
-                mine = self._rows.filter(pl.col("shard") == name)
-                self._opened[name] = checked_shard(
-                    self._version.shard_path(name),
-                    self._contract,
-                    rows=mine["row"].to_numpy(),
-                    ids=mine["sample_id"].to_arrow(),
-                    image=self._decoding,
-                    bring=lambda path: self._version.bring_shard(path.stem),
-                )
-        return self._opened[name]
-
-
-def _encoded(shards: _Shards, encode: Encode, row: dict[str, Any]) -> Encoded | Violation:
+def _encoded(shards: OpenedShards, encode: Encode, row: dict[str, Any]) -> Encoded | Violation:
     """A sample with its image encoded, or what is wrong with its pixels."""
-    shard = shards[row["shard"]]
+    shard = shards[row["place"]]
     try:
         image = shard.images[row["row"]]
     except DataError as error:  # of a shard of files: this one is not decoded any more
         return error.verdict.violations[0]
-    found = hashlib.sha256(image.data if image.flags.c_contiguous else image.tobytes()).hexdigest()
-    if found != row["pixel_hash"]:
+    if (found := pixel_hash(image)) != row["pixel_hash"]:
         return Violation(
             code=Code.PIXELS_CHANGED,
             stage="export",

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from nhwc.flows.durable import write_durably
-from nhwc.flows.export.form import Array, Content, Encoded, Part, Sample, files_line, png
+from nhwc.flows.export.form import Array, Content, Encoded, Part, Sample, files_line
 from nhwc.flows.export.names import write_classes
 from nhwc.validators.errors import MachineError
 
@@ -31,7 +31,7 @@ class TFRecord:
 
     def encoded(self, image: Array) -> bytes:
         """PNG, or the values as they lie in memory, rows first, little-endian."""
-        return png(image) if self.content.is_png else image.tobytes()
+        return self.content.image_bytes(image)
 
     def write(self, part: Part, samples: Iterable[Encoded], folder: Path) -> Sequence[Path]:
         """One file, in which each record is one sample."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from nhwc.flows.durable import write_durably
-from nhwc.flows.export.form import Array, Content, Encoded, Part, files_line, npy, png
+from nhwc.flows.export.form import Array, Content, Encoded, Part, files_line
 from nhwc.flows.export.names import write_classes
 
 
@@ -29,7 +29,7 @@ class WebDataset:
 
     def encoded(self, image: Array) -> bytes:
         """PNG, or a .npy file."""
-        return png(image) if self.content.is_png else npy(image)
+        return self.content.image_file(image)
 
     def write(self, part: Part, samples: Iterable[Encoded], folder: Path) -> Sequence[Path]:
         """One archive."""
@@ -38,16 +38,12 @@ class WebDataset:
         def write(unfinished: Path) -> None:
             with tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as archive:
                 for sample, image in samples:
-                    _add(archive, f"{sample.sample_id}.{self._suffix}", image)
+                    _add(archive, f"{sample.sample_id}.{self.content.suffix}", image)
                     _add(archive, f"{sample.sample_id}.cls", str(sample.label_id).encode())
                     _add(archive, f"{sample.sample_id}.json", json.dumps(asdict(sample), ensure_ascii=False).encode())
 
         write_durably(path, write)
         return [path]
-
-    @property
-    def _suffix(self) -> str:
-        return "png" if self.content.is_png else "npy"
 
     def finish(self, parts: Sequence[Part], folder: Path, sums: Mapping[str, str]) -> None:
         """Write the class names."""
@@ -59,7 +55,7 @@ class WebDataset:
         mode = (
             {1: '"pill"', 3: '"pilrgb"', 4: '"pilrgba"'}[self.content.contract.sizes[-1]] if self.content.is_png else ""
         )
-        columns = f'.decode({mode}).to_tuple("{self._suffix}", "cls")'
+        columns = f'.decode({mode}).to_tuple("{self.content.suffix}", "cls")'
         return "import pathlib, webdataset", f"webdataset.WebDataset({files}, shardshuffle=False){columns}"
 
 

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Literal
 
 from nhwc.flows.recipe_part import PathText
-from nhwc.flows.source_recipes.kind import AtPath
+from nhwc.flows.source_recipes.kind import AtPath, no_file, no_folder
 from nhwc.pipelines.image_recipe import ImageRecipe
-from nhwc.pipelines.remote import is_url
+from nhwc.pipelines.npy import Layout
 from nhwc.pipelines.sources.arrays import Arrays
 from nhwc.pipelines.sources.cifar import Cifar
 from nhwc.pipelines.sources.hdf5 import Hdf5
 from nhwc.pipelines.sources.idx import Idx
 from nhwc.pipelines.sources.parquet import Parquet
 from nhwc.pipelines.sources.protocol import Source
-from nhwc.pipelines.sources.stacked import Layout
 
 
 class IdxRecipe(AtPath):
@@ -32,8 +31,8 @@ class IdxRecipe(AtPath):
 
     def wrong_place(self, base: Path) -> str | None:
         """As above."""
-        if self.labels is not None and not (base / self.labels).is_file():
-            return f"source.labels: found {self.labels!r}, which is no file, expected an IDX file of labels"
+        if self.labels is not None and (wrong := no_file("source.labels", self.labels, base, "an IDX file of labels")):
+            return wrong
         return super().wrong_place(base)
 
     def source(self, base: Path, image: ImageRecipe) -> Source:
@@ -63,17 +62,13 @@ class ArraysRecipe(AtPath):
 
     def wrong_place(self, base: Path) -> str | None:
         """As above."""
-        if is_url(self.path):
-            return super().wrong_place(base)
-        if not (base / self.path).is_file():
-            return f"source.path: found {self.path!r}, which is no file, expected a .npz or a .npy"
+        if wrong := self.no_path() or no_file("source.path", self.path, base, "a .npz or a .npy"):
+            return wrong
         if self._is_archive:
             return None
         if self.images is not None:
             return f"source.images: found {self.images!r}, which only a .npz has: leave it out"
-        if self.labels is not None and not (base / self.labels).is_file():
-            return f"source.labels: found {self.labels!r}, which is no file, expected a .npy of labels"
-        return None
+        return None if self.labels is None else no_file("source.labels", self.labels, base, "a .npy of labels")
 
     def source(self, base: Path, image: ImageRecipe) -> Source:
         """As above."""
@@ -98,9 +93,7 @@ class Hdf5Recipe(AtPath):
 
     def wrong_place(self, base: Path) -> str | None:
         """As above."""
-        if not is_url(self.path) and not (base / self.path).is_file():
-            return f"source.path: found {self.path!r}, which is no file, expected an HDF5 file"
-        return super().wrong_place(base)
+        return self.no_path() or no_file("source.path", self.path, base, "an HDF5 file")
 
     def source(self, base: Path, image: ImageRecipe) -> Source:
         """As above."""
@@ -120,9 +113,7 @@ class CifarRecipe(AtPath):
 
     def wrong_place(self, base: Path) -> str | None:
         """As above."""
-        if not is_url(self.path) and not (base / self.path).is_dir():
-            return f"source.path: found {self.path!r}, which is no folder, expected CIFAR's, with its .bin files"
-        return super().wrong_place(base)
+        return self.no_path() or no_folder("source.path", self.path, base, "CIFAR's, with its .bin files")
 
     def source(self, base: Path, image: ImageRecipe) -> Source:
         """As above."""

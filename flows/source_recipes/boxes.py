@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from nhwc.flows.recipe_part import PathText
-from nhwc.flows.source_recipes.kind import AtPath
+from nhwc.flows.source_recipes.kind import AtPath, no_file, no_folder
 from nhwc.pipelines.image_recipe import ImageRecipe
-from nhwc.pipelines.remote import is_url
 from nhwc.pipelines.sources.coco import Coco
 from nhwc.pipelines.sources.protocol import Source
 from nhwc.pipelines.sources.voc import Voc
@@ -27,11 +26,8 @@ class CocoRecipe(AtPath):
 
     def wrong_place(self, base: Path) -> str | None:
         """As above."""
-        if not is_url(self.path) and not (base / self.path).is_file():
-            return f"source.path: found {self.path!r}, which is no file, expected COCO's annotations, a .json"
-        if is_url(self.images) or not (base / self.images).is_dir():
-            return f"source.images: found {self.images!r}, which is no folder, expected that of the pictures"
-        return super().wrong_place(base)
+        wrong = self.no_path() or no_file("source.path", self.path, base, "COCO's annotations, a .json")
+        return wrong or no_folder("source.images", self.images, base, "that of the pictures")
 
     def source(self, base: Path, image: ImageRecipe) -> Source:
         """As above."""
@@ -49,9 +45,11 @@ class VocRecipe(AtPath):
 
     def wrong_place(self, base: Path) -> str | None:
         """As above."""
-        if not is_url(self.path) and not (base / self.path / "JPEGImages").is_dir():
+        if wrong := self.no_path():
+            return wrong
+        if not (base / self.path / "JPEGImages").is_dir():
             return f"source.path: found {self.path!r}, which has no JPEGImages/, expected Pascal VOC's folder"
-        return super().wrong_place(base)
+        return None
 
     def source(self, base: Path, image: ImageRecipe) -> Source:
         """As above."""

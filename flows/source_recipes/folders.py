@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from nhwc.flows.recipe_part import Part, PathText
-from nhwc.flows.source_recipes.kind import AtPath
+from nhwc.flows.source_recipes.kind import AtPath, no_file, no_folder
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.remote import is_url
 from nhwc.pipelines.sources.archive import Archive
@@ -31,9 +31,7 @@ class FolderRecipe(AtPath):
 
     def wrong_place(self, base: Path) -> str | None:
         """As above; a URL's own form is looked at where all URLs are."""
-        if not is_url(self.path) and not (base / self.path).is_dir():
-            return f"source.path: found {self.path!r}, which is no folder, expected a folder of images"
-        return None
+        return None if is_url(self.path) else no_folder("source.path", self.path, base, "a folder of images")
 
     def source(self, base: Path, image: ImageRecipe) -> Source:
         """As above."""
@@ -57,7 +55,7 @@ class ArchiveRecipe(AtPath):
         """As above."""
         if problem := self.folder and unsafe(self.folder):
             return f"source.folder: found {self.folder!r}, {problem}, expected a path inside the archive"
-        return super().wrong_place(base) or _no_file("source.path", self.path, base, "a zip or a tar")
+        return super().wrong_place(base) or no_file("source.path", self.path, base, "a zip or a tar")
 
     def source(self, base: Path, image: ImageRecipe) -> Source:
         """As above."""
@@ -126,9 +124,10 @@ class FilesRecipe(AtPath):
         for path in (self.path, self.root or ""):
             if is_url(path):
                 return f"source: found {path!r}, expected a path on this machine: only folders are read by URL"
-        if self.root is not None and not (base / self.root).is_dir():
-            return f"source.root: found {self.root!r}, which is no folder, expected one that paths are relative to"
-        return _no_file("source.path", self.path, base, "a table: CSV, .tsv, .jsonl or .parquet")
+        expected = "one that paths are relative to"
+        if self.root is not None and (wrong := no_folder("source.root", self.root, base, expected)):
+            return wrong
+        return no_file("source.path", self.path, base, "a table: CSV, .tsv, .jsonl or .parquet")
 
     def source(self, base: Path, image: ImageRecipe) -> Source:
         """As above."""
@@ -136,10 +135,3 @@ class FilesRecipe(AtPath):
         root = table.parent if self.root is None else base / self.root
         columns = self.columns
         return Files(table=table, root=root, image=columns.image, label=columns.label, split=columns.split)
-
-
-def _no_file(key: str, path: str, base: Path, expected: str) -> str | None:
-    """That there is no file at a path, as `key: found ..., expected ...`."""
-    if (base / path).is_file():
-        return None
-    return f"{key}: found {path!r}, which is no file, expected {expected}"

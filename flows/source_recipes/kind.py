@@ -16,7 +16,6 @@ class Kind(Part):
 
     Args:
         kind: which kind of source it is; a folder where none is named.
-        path: where it lies: a path relative to the recipe.
     """
 
     own_labels: ClassVar[bool] = True
@@ -60,12 +59,30 @@ class AtPath(Kind):
         """As above."""
         return self.path
 
+    def no_path(self) -> str | None:
+        """That the place is a URL, where none is read."""
+        if not is_url(self.place):
+            return None
+        return f"source.path: found {self.place!r}, expected a path on this machine: only folders are read by URL"
+
     def wrong_place(self, base: Path) -> str | None:
         """As above."""
-        if is_url(self.place):
-            return f"source.path: found {self.place!r}, expected a path on this machine: only folders are read by URL"
+        if wrong := self.no_path():
+            return wrong
         if not (base / self.place).exists():
             return f"source.path: found {self.place!r}, where there is nothing, expected a file or a folder"
         if not ((base / self.place).is_file() or (base / self.place).is_dir()):
             return f"source.path: found {self.place!r}, which is neither, expected a file or a folder"
         return None
+
+
+def no_file(key: str, path: str, base: Path, expected: str) -> str | None:
+    """That there is no file at a path, as `key: found ..., expected ...`."""
+    is_there = (base / path).is_file()
+    return None if is_there else f"{key}: found {path!r}, which is no file, expected {expected}"
+
+
+def no_folder(key: str, path: str, base: Path, expected: str) -> str | None:
+    """The same of a folder."""
+    is_there = (base / path).is_dir()
+    return None if is_there else f"{key}: found {path!r}, which is no folder, expected {expected}"

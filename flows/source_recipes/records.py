@@ -11,9 +11,9 @@ from pydantic import Field
 from nhwc.flows.recipe_part import PathText
 from nhwc.flows.source_recipes.kind import AtPath, Kind
 from nhwc.pipelines.image_recipe import ImageRecipe
+from nhwc.pipelines.npy import Layout
 from nhwc.pipelines.remote import is_url
 from nhwc.pipelines.sources.protocol import Source
-from nhwc.pipelines.sources.stacked import Layout
 from nhwc.pipelines.sources.tfds_place import FEATURES, INFO, NAME, is_prepared, prepared_at, what_there_is
 from nhwc.validators.errors import RecipeError
 

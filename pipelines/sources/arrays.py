@@ -11,9 +11,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from nhwc.pipelines.npy import NpyHeader, read_npy_header
+from nhwc.pipelines.npy import Layout, NpyHeader, read_npy_header
 from nhwc.pipelines.sources.container import damaged
-from nhwc.pipelines.sources.stacked import Layout, StackedSource, Stacks, stacks_of
+from nhwc.pipelines.sources.stacked import StackedSource, Stacks, stacks_of
 from nhwc.pipelines.sources.unpacked import see_bound, unpacked_bytes
 from nhwc.validators.errors import DataError
 

@@ -94,6 +94,12 @@ def told_discovery(entries: Iterable[Entry]) -> Discovery:
     labels = {entry.label for entry in ordered if entry.label is not None}
     if not labels or not all(map(_WHOLE.fullmatch, labels)):
         return Discovery(entries=ordered)
+    return numbered_discovery(ordered)
+
+
+def numbered_discovery(ordered: tuple[Entry, ...]) -> Discovery:
+    """Entries, sorted by name, whose labels are whole numbers as text."""
+    labels = {entry.label for entry in ordered if entry.label is not None}
     return Discovery(entries=ordered, classes=numbered(map(int, labels)), numbered=True)
 
 

@@ -12,9 +12,8 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from tensorflow_datasets.proto import tf_example_pb2  # TensorFlow's own would import TensorFlow
 
-from nhwc.pipelines.npy import npy_bytes
+from nhwc.pipelines.npy import Layout, channels_last, npy_bytes
 from nhwc.pipelines.sources.record_file import Breach, broken
-from nhwc.pipelines.sources.stacked import Layout
 from nhwc.validators.violation import Code
 
 Features = Mapping[str, Any]
@@ -75,7 +74,7 @@ def image_bytes(features: Features, name: str, raw: Raw | None, *, most: int) ->
     if raw is None:
         return _one_bytes(features, name)
     image = _array(features, name, raw, most)
-    return npy_bytes(np.moveaxis(image, 0, -1) if raw.layout == "channels_first" and image.ndim == 3 else image)
+    return npy_bytes(channels_last(image, raw.layout))
 
 
 def label_of(features: Features, name: str) -> int | str | None:

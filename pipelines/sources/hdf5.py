@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nhwc.pipelines.npy import Layout
 from nhwc.pipelines.sources.container import damaged
-from nhwc.pipelines.sources.stacked import Layout, StackedSource, Stacks, stacks_of
+from nhwc.pipelines.sources.stacked import StackedSource, Stacks, stacks_of
 
 _MOST_RATIO = 1032
 """What deflate packs at most: a dataset that promises more than it stores would be made of nothing."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nhwc.pipelines.npy import npy_bytes
+from nhwc.pipelines.npy import Layout, channels_last, npy_bytes
 from nhwc.pipelines.sources.container import (
     DamagedSampleError,
     OpenedAnew,
@@ -25,11 +25,10 @@ from nhwc.pipelines.sources.container import (
     files_at,
     label_text,
     listing_of,
-    numbered,
+    numbered_discovery,
     split_named,
 )
 from nhwc.pipelines.sources.protocol import Discovery, Entry, Listing, by_name
-from nhwc.pipelines.sources.stacked import Layout
 from nhwc.validators.errors import RecipeError
 
 SUFFIXES = (".parquet", ".arrow", ".feather")
@@ -60,9 +59,9 @@ class Parquet(OpenedAnew):
 
     def discover(self, known: Container[str] = ()) -> Discovery:
         """Every row, with the label that its column gives and the split that its file's name gives."""
+        _ = self._image_columns  # told before any row is looked at
         entries, names, numbers = list[Entry](), tuple[str, ...](), set[bool]()
         for place, table in enumerate(self._tables):
-            _image_column(table, self.image)
             column = _label_column(table, self.label)
             names = names or _class_names(table.schema, column)
             labels = [None] * table.rows if column is None else table.column(column)
@@ -71,10 +70,9 @@ class Parquet(OpenedAnew):
         if len(numbers) > 1 and not names:
             problem = f"found whole numbers in one file of {self.path} and text in another, expected one or the other"
             raise RecipeError("source.label", (problem,))
-        if not any(numbers) or names:
-            return Discovery(entries=by_name(entries), classes=names)
-        found = numbered(int(one.label) for one in entries if one.label is not None)
-        return Discovery(entries=by_name(entries), classes=found, numbered=True)
+        if any(numbers) and not names:
+            return numbered_discovery(by_name(entries))
+        return Discovery(entries=by_name(entries), classes=names)
 
     def _entries(self, place: int, table: _Table, labels: Sequence[Any], names: Sequence[str]) -> Iterator[Entry]:
         name = self._name(table.file)
@@ -89,13 +87,11 @@ class Parquet(OpenedAnew):
     def open(self, entry: Entry) -> BinaryIO:
         """A cell of the column of images: a file's bytes, or a .npy's. Raises DamagedSampleError where it has none."""
         place, row = map(int, entry.at)
-        return io.BytesIO(self._bytes(self._tables[place].cell(_image_column(self._tables[place], self.image), row)))
+        return io.BytesIO(self._bytes(self._tables[place].cell(self._image_columns[place], row)))
 
     def _bytes(self, cell: pa.Scalar) -> bytes:
         if isinstance(cell, pa.ExtensionScalar | pa.ListScalar | pa.LargeListScalar | pa.FixedSizeListScalar):
-            image = _array(cell)
-            is_first = self.layout == "channels_first" and image.ndim == 3
-            return npy_bytes(np.moveaxis(image, 0, -1) if is_first else image)
+            return npy_bytes(channels_last(_array(cell), self.layout))
         value = cell.as_py()
         content = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(content, bytes):
@@ -116,6 +112,11 @@ class Parquet(OpenedAnew):
     @cached_property
     def _tables(self) -> list[_Table]:
         return [_Table(file=file) for file in self._files]
+
+    @cached_property
+    def _image_columns(self) -> list[str]:
+        """Of each table. Raises RecipeError where it is not clear which."""
+        return [_image_column(table, self.image) for table in self._tables]
 
 
 @dataclass(kw_only=True)

@@ -9,24 +9,22 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Literal
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
-from nhwc.pipelines.npy import npy_bytes
+from nhwc.pipelines.npy import Layout, channels_last, npy_bytes
 from nhwc.pipelines.sources.container import (
     DamagedSampleError,
     OpenedAnew,
     damaged,
     label_text,
     listing_of,
-    numbered,
+    numbered_discovery,
     split_named,
 )
 from nhwc.pipelines.sources.protocol import Discovery, Entry, Listing, by_name
 from nhwc.validators.errors import RecipeError
-
-Layout = Literal["channels_last", "channels_first"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +86,7 @@ class StackedSource(OpenedAnew, ABC):
         entries = by_name(
             entry for place, stack in enumerate(read.stacks) for entry in _entries(stack, read.classes, place)
         )
-        classes = read.classes
-        if is_numbered:
-            classes = numbered(int(label) for stack in read.stacks for label in stack.labels or ())
-        return Discovery(entries=entries, classes=classes, numbered=is_numbered)
+        return numbered_discovery(entries) if is_numbered else Discovery(entries=entries, classes=read.classes)
 
     def open(self, entry: Entry) -> BinaryIO:
         """The image as a .npy file's bytes, (rows, cols) or (rows, cols, channels); an encoded file's as they are."""
@@ -104,10 +99,7 @@ class StackedSource(OpenedAnew, ABC):
             raise DamagedSampleError(f"a value of dtype {image.dtype}, where an array of numbers should be")
         if image.ndim == 1:
             return io.BytesIO(image.tobytes())
-        return io.BytesIO(npy_bytes(np.moveaxis(image, 0, -1) if self._is_first(image) else image))
-
-    def _is_first(self, image: np.ndarray[Any, Any]) -> bool:
-        return self.layout == "channels_first" and image.ndim == 3
+        return io.BytesIO(npy_bytes(channels_last(image, self.layout)))
 
     def listing(self) -> Listing:
         """Name, inode, size and times of its files."""
