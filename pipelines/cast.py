@@ -117,34 +117,34 @@ class Cast:
         """Whether a float32 is on the way, or is what comes out."""
         return self.spread is not None or self.dtype == "float32"
 
-    def write(self, images: Array, into: Array) -> None:
+    def write(self, images: Array, rows: Array, into: Array, places: Array) -> None:
         """The same on the host, in memory that is there, up to the float32 (`in_float32`); other threads may run.
 
         Args:
-            images: (..., rows, cols, channels) of the stored dtype, C-contiguous.
-            into: float32 of the same shape, C-contiguous.
+            images: (samples, rows, cols, channels) of the stored dtype, C-contiguous.
+            rows: int64[n]: which of them.
+            into: float32 (samples, rows, cols, channels), C-contiguous.
+            places: int64[n]: where in it.
         """
-        if self.shift is None or self.spread is None:
-            np.copyto(into, images)
-        elif not self.shift.any() and self.spread.ndim == 0:
-            np.divide(images, self.spread, out=into, dtype=np.float32, casting="unsafe")
-        else:
-            # inner loops as long as a row of the image, not as its channels
-            cols = images.shape[-2]
-            shift, spread = (np.tile(one, cols) if one.ndim else one for one in (self.shift, self.spread))
-            into = into.reshape(-1, cols * images.shape[-1])
-            np.copyto(into, images.reshape(into.shape))
-            np.subtract(into, shift, out=into)
-            np.divide(into, spread, out=into)
+        from nhwc.pipelines.quotients import write_quotients  # noqa: PLC0415  numba, which stored values do without
+
+        cols, channels = images.shape[-2:]
+        shift = np.zeros(1, np.float32) if self.shift is None else self.shift
+        spread = np.ones(1, np.float32) if self.spread is None else self.spread
+        shifts, spreads = (np.tile(np.broadcast_to(one, channels), cols) for one in (shift, spread))
+        lines = (-1, images.shape[1], cols * channels)  # as long as a row of the image, not as its channels
+        write_quotients(
+            images.reshape(lines), rows, shifts, 1 / spreads.astype(np.float64), into.reshape(lines), places
+        )
 
     def on_host(self, images: Array) -> Array:
-        """The same as a call, without TensorFlow: (..., rows, cols, channels), C-contiguous, to an array of the dtype.
+        """A call without TensorFlow: (samples, rows, cols, channels), C-contiguous, to an array of the dtype.
 
         The very array, where nothing changes.
         """
         if self.spread is not None:
-            floats = np.empty(images.shape, np.float32)
-            self.write(images, floats)
+            floats, every = np.empty(images.shape, np.float32), np.arange(len(images))
+            self.write(images, every, floats, every)
             images = floats
         return images.astype(self.dtype, copy=False)
 

@@ -17,12 +17,13 @@ import polars as pl
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.opened import OpenedShards, is_run
 from nhwc.pipelines.stopwatch import Stopwatch, timed
-from nhwc.pipelines.store import ALIGNMENT, Shard
+from nhwc.pipelines.store import ALIGNMENT, Images, Shard
 from nhwc.validators.contract import TensorContract
 
 Array = np.ndarray[Any, Any]
-Write = Callable[[Array, Array], None]
-"""From (images, into): both (samples, rows, cols, channels) of the same sizes, each of its dtype."""
+Write = Callable[[Array, Array, Array, Array], None]
+"""From (images, rows, into, places): images and into (samples, rows, cols, channels), each of its dtype, rows of images
+and places of into int64[n]."""
 New = Callable[[tuple[int, ...], str], Array]
 """From (shape, dtype): an array to be written into, C-contiguous, whatever it holds."""
 
@@ -33,6 +34,8 @@ _PAGE = mmap.PAGESIZE
 
 _MOST_LENT = 64
 """Maps that are lent at a time: each keeps a file open for as long as its batch lives, and a process may open few."""
+
+_ONE = np.zeros(1, np.int64)
 
 _FEW_STRETCHES = 16
 """Changes of shard among the images asked for that are not worth sorting for."""
@@ -74,7 +77,7 @@ class Gather:
         self._dtype, self._write, self._decoding = dtype, write, decoding
         self._lends = lend and write is None and decoding is None
         self._read = None if stopwatch is None else timed(stopwatch, "read", _read)
-        self._decode = timed(stopwatch, "decode", partial(_cast, write or _assign))
+        self._decode = timed(stopwatch, "decode", partial(_decode, write))
         self._stopwatch, self._touched = stopwatch, timed(stopwatch, "read", _touched)
         self._shard, self._row = samples["shard"].to_numpy(), samples["row"].to_numpy()
         self._opened = OpenedShards(shards, samples, contract, decoding=decoding, bring=bring)
@@ -93,15 +96,22 @@ class Gather:
         images = self._new((len(indices), *self._contract.sizes), self._dtype)
         if self._decoding is not None:
             self._each_stretch(numbers, rows, images, self._decode)
-        elif images[0].size * np.dtype(self._contract.dtypes[0]).itemsize >= _LARGE_IMAGE:
-            self._each_stretch(numbers, rows, images, _copy if self._write is None else partial(_cast, self._write))
-        elif self._write is None:
-            self._small_images(numbers, rows, images)
+        elif self._write is not None:
+            self._each_shard(numbers, rows, images, self._write)
+        elif images[0].nbytes >= _LARGE_IMAGE:
+            self._each_stretch(numbers, rows, images, _copy)
         else:
-            stored = np.empty(images.shape, self._contract.dtypes[0])
-            self._small_images(numbers, rows, stored)
-            self._write(stored, images)
+            self._small_images(numbers, rows, images)
         return images
+
+    def _each_shard(self, numbers: Array, rows: Array, into: Array, write: Write) -> None:
+        """Write the samples of each shard at once, wherever in the batch they are."""
+        for number in np.unique(numbers):
+            places = np.flatnonzero(numbers == number)
+            images: Any = self._shard_of(int(number)).images
+            if self._read is not None:
+                self._read(images, rows[places])
+            write(images, rows[places], into, places)
 
     def _small_images(self, numbers: Array, rows: Array, into: Array) -> None:
         if np.count_nonzero(np.diff(numbers)) < _FEW_STRETCHES:
@@ -176,11 +186,10 @@ def _copy(images: Array, rows: Array, into: Array) -> None:
         np.take(images, rows, axis=0, out=into, mode="clip")  # the rows are known to exist; `raise` would copy twice
 
 
-def _assign(image: Array, into: Array) -> None:
-    into[...] = image
-
-
-def _cast(write: Write, images: Array, rows: Array, into: Array) -> None:
-    """The same, image by image: what one step of the cast wrote is still at hand for the next."""
+def _decode(write: Write | None, images: Images, rows: Array, into: Array) -> None:
+    """The same of files, image by image; how each is written, None where it stays as it is."""
     for row, place in zip(rows.tolist(), into, strict=True):
-        write(images[row], place)
+        if write is None:
+            place[...] = images[row]
+        else:
+            write(images[row][np.newaxis], _ONE, place[np.newaxis], _ONE)

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nhwc.pipelines.cast import ChannelStatistics, cast_contract, cast_problems, make_cast
 from nhwc.validators.array import check_array
@@ -81,13 +83,23 @@ def test_on_the_host_it_is_the_same(dtype, scale, mean):
     assert cast.in_float32
     images = np.concatenate([every_value(dtype), every_value(dtype)[:, :, ::-1]])
     expected = cast(tf.constant(images)).numpy()
-    written = np.full(images.shape, np.nan, np.float32)
-    cast.write(images, written)
-    np.testing.assert_array_equal(expected, written)
-    for image, wanted in zip(images, expected, strict=True):
-        written = np.full(image.shape, np.nan, np.float32)
-        cast.write(image, written)
-        np.testing.assert_array_equal(wanted, written)
+    for rows in ([0, 1], [1, 0], [1]):
+        places = np.array(rows)[::-1].copy()
+        written = np.full(images.shape, np.nan, np.float32)
+        cast.write(images, np.array(rows), written, places)
+        np.testing.assert_array_equal(expected[rows], written[places])
+        assert np.isnan(written[[place for place in (0, 1) if place not in places]]).all()
+
+
+@given(data=st.data())
+def test_quotients_by_a_reciprocal_are_those_of_a_division(data):
+    """Of any mean and deviation a version may have, to the last bit."""
+    mean, std = data.draw(st.floats(0, 65535, width=32)), data.draw(st.floats(2**-10, 65535, width=32))
+    statistics = ChannelStatistics(mean=(mean,) * 3, std=(std,) * 3)
+    cast = make_cast(stored("uint16"), scale="standard", statistics=statistics)
+    values = every_value("uint16")
+    expected = (values.astype(np.float32) - np.float32(mean)) / np.float32(std)
+    np.testing.assert_array_equal(expected, cast.on_host(values))
 
 
 @pytest.mark.parametrize("asked", ["float32", "float16", "bfloat16"])
