@@ -87,7 +87,7 @@ class DataSource:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._memory = Memory(size=0, kept=0)
-        self._gather = plan.gather(self._new, lend=False)
+        self._gather = plan.gather(self._new)
         self._labels = plan.labels
         self._ids = plan.samples["sample_id"].to_arrow()
 

@@ -1,10 +1,8 @@
-"""Gather: images of any samples out of the mapped shards, each byte read once or handed on as it lies there, and cast
-while it is at hand."""
+"""Gather: images of any samples out of the mapped shards, each byte read once, and cast while it is at hand."""
 
 from __future__ import annotations
 
 import mmap
-import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
@@ -17,7 +15,7 @@ import polars as pl
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.opened import OpenedShards, is_run
 from nhwc.pipelines.stopwatch import Stopwatch, timed
-from nhwc.pipelines.store import ALIGNMENT, Images, Shard
+from nhwc.pipelines.store import Images, Shard
 from nhwc.validators.contract import TensorContract
 
 Array = np.ndarray[Any, Any]
@@ -31,9 +29,6 @@ _LARGE_IMAGE = 16 * 2**10
 """Bytes. To copy so much takes longer than to ask for the copy."""
 
 _PAGE = mmap.PAGESIZE
-
-_MOST_LENT = 64
-"""Maps that are lent at a time: each keeps a file open for as long as its batch lives, and a process may open few."""
 
 _ONE = np.zeros(1, np.int64)
 
@@ -54,7 +49,6 @@ class Gather:
         decoding: the recipe by which shards of files are decoded; None for shards of pixels.
         stopwatch: which notes what of it is to read and what to decode.
         bring: has a shard brought to its path, where it may not be there yet.
-        lend: whether pages of a shard may be handed on as they are.
 
     Safe to call from several threads: the copies let other threads run.
     """
@@ -71,28 +65,18 @@ class Gather:
         decoding: ImageRecipe | None = None,
         stopwatch: Stopwatch | None = None,
         bring: Callable[[Path], object] | None = None,
-        lend: bool = True,
     ) -> None:
         self._paths, self._contract, self._new = shards, contract, new
         self._dtype, self._write, self._decoding = dtype, write, decoding
-        self._lends = lend and write is None and decoding is None
         self._read = None if stopwatch is None else timed(stopwatch, "read", _read)
         self._decode = timed(stopwatch, "decode", partial(_decode, write))
-        self._stopwatch, self._touched = stopwatch, timed(stopwatch, "read", _touched)
+        self._stopwatch = stopwatch
         self._shard, self._row = samples["shard"].to_numpy(), samples["row"].to_numpy()
         self._opened = OpenedShards(shards, samples, contract, decoding=decoding, bring=bring)
-        self._lent: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
     def __call__(self, indices: Array) -> Array:
-        """The images of the samples at int64[samples] indices: (samples, rows, cols, channels).
-
-        Where they lie in a shard one after another its pages are lent as they are, since to copy is most of the work.
-        """
+        """The images of the samples at int64[samples] indices: (samples, rows, cols, channels)."""
         numbers, rows = self._shard[indices], self._row[indices]
-        if self._lends and (numbers == numbers[0]).all() and is_run(rows):
-            view = self._view(int(numbers[0]), int(rows[0]), int(rows[-1]) + 1)
-            if view is not None:
-                return self._touched(view)
         images = self._new((len(indices), *self._contract.sizes), self._dtype)
         if self._decoding is not None:
             self._each_stretch(numbers, rows, images, self._decode)
@@ -133,39 +117,10 @@ class Gather:
                 self._read(images, stretch)
             copy(images, stretch, into[first:after])
 
-    def _view(self, number: int, first: int, after: int) -> Array | None:
-        """These rows of a shard in a map of their own, which is copied where something writes into it; None where
-        TensorFlow would copy it anyway, or so many maps are lent already.
-
-        Into what is a part of an array from NumPy, TensorFlow's operations write their results, where nothing else
-        needs that part: into a map that all share they would write for all, and if that is read-only, crash.
-        """
-        shard = self._shard_of(number)
-        images, each = shard.images, shard.images[0].nbytes
-        begin = shard.begins + first * each
-        if begin % ALIGNMENT or len(self._lent) >= _MOST_LENT:
-            return None
-        page = begin - begin % mmap.ALLOCATIONGRANULARITY
-        size = (after - first) * each
-        try:
-            with self._paths[number].open("rb") as file:
-                lent = mmap.mmap(file.fileno(), begin - page + size, access=mmap.ACCESS_COPY, offset=page)
-        except OSError:
-            return None
-        self._lent.add(lent)
-        values = np.frombuffer(lent, images.dtype, offset=begin - page, count=size // images.dtype.itemsize)
-        return values.reshape(after - first, *images.shape[1:])
-
     def _shard_of(self, number: int) -> Shard:
         if number in self._opened:
             return self._opened[number]
         return timed(self._stopwatch, "read", self._opened.__getitem__)(number)
-
-
-def _touched(view: Array) -> Array:
-    """The same, every page of it read from disk by now: here, beside the consumer's work, and not in its midst."""
-    np.add.reduce(view.reshape(-1).view(np.uint8)[::_PAGE])  # lets other threads run
-    return view
 
 
 def _read(images: Any, rows: Array) -> None:

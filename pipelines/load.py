@@ -2,6 +2,8 @@
 
     step -> positions in the epoch -> samples -> one gather from the mapped shards, cast on the way -> batch
 
+or, where batches lie in the shards as they are asked for, those pages themselves (`in_place`).
+
 Everything of a batch, or of several small ones, happens in one call: no work is done for each sample of a small image
 in Python, nor for each element in tf.data.
 """
@@ -20,6 +22,7 @@ import tensorflow as tf
 
 from nhwc.pipelines.background import Calls
 from nhwc.pipelines.batch import BatchOptions, Dealing, Epochs, batch_contract, put_channels_first
+from nhwc.pipelines.in_place import in_place
 from nhwc.pipelines.memory import Memory
 from nhwc.pipelines.plan import Plan, dtype_name, planned
 from nhwc.pipelines.stopwatch import Stopwatch, timed, timed_in_graph
@@ -98,7 +101,8 @@ def load(  # noqa: PLR0913 - the public face: every argument is one that a train
     whose text names the sample or the file.
 
     The memory of batches is used again once nothing holds them; a few blocks of a batch each wait for as long as the
-    dataset exists.
+    dataset exists. Photographs that a version holds in the order and dtype asked for are not copied: their tensors are
+    the mapped pages of shards. Who gets round TensorFlow and writes into them changes later epochs, but never a file.
     """
     options = BatchOptions(
         split=split,
@@ -125,6 +129,16 @@ def load_with(dataset: str | Path, options: BatchOptions, *, stopwatch: Stopwatc
 
 
 def _dataset(plan: Plan) -> tf.data.Dataset:
+    dataset = in_place(plan)
+    if dataset is None:
+        dataset = _gathered(plan)
+    promised = replace(plan.contracts["batch"], value_range=None)
+    Verdict(violations=check_spec(promised, dataset.element_spec[0], stage="batch").violations).require()
+    return dataset.with_options(_tf_options(plan.options))
+
+
+def _gathered(plan: Plan) -> tf.data.Dataset:
+    """Batches whose samples are brought together from wherever they lie."""
     options, steps = plan.options, plan.dealing.steps
     epochs = Epochs(plan.samples.height, steps, options)
     blocks = _Blocks(plan, epochs)
@@ -152,9 +166,7 @@ def _dataset(plan: Plan) -> tf.data.Dataset:
     dataset = dataset.flat_map(one_epoch)
     if options.start_batch % steps == 0:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
-    promised = replace(plan.contracts["batch"], value_range=None)
-    Verdict(violations=check_spec(promised, dataset.element_spec[0], stage="batch").violations).require()
-    return dataset.with_options(_tf_options(options))
+    return dataset
 
 
 def _cut(blocks: tf.data.Dataset, dealing: Dealing, step: tf.Tensor) -> tf.data.Dataset:

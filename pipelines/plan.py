@@ -95,7 +95,7 @@ class Plan:
         """What images are as `gather` gives them."""
         return "float32" if self.cast_on_the_way else self.contracts["load"].dtypes[0]
 
-    def gather(self, new: New, *, lend: bool = True) -> Gather:
+    def gather(self, new: New) -> Gather:
         """What reads the images: see `Gather`."""
         return Gather(
             self.shards,
@@ -107,7 +107,6 @@ class Plan:
             decoding=self.decoding,
             stopwatch=self.stopwatch,
             bring=self.bring,
-            lend=lend,
         )
 
     def cast_of(self, images: Array) -> Array:
