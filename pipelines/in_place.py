@@ -10,6 +10,7 @@ import mmap
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from threading import Thread
@@ -20,6 +21,7 @@ import tensorflow as tf
 
 from nhwc.pipelines.opened import OpenedShards
 from nhwc.pipelines.plan import Array, Plan
+from nhwc.pipelines.stopwatch import Stopwatch, timed
 from nhwc.pipelines.store import ALIGNMENT
 from nhwc.validators.errors import DataError
 
@@ -46,6 +48,8 @@ def in_place(plan: Plan) -> tf.data.Dataset | None:
     dataset = parts[0]
     for part in parts[1:]:
         dataset = dataset.concatenate(part)
+    if plan.stopwatch is not None:
+        dataset = dataset.map(partial(_read_first, plan.stopwatch)).prefetch(1)
     return dataset.apply(tf.data.experimental.assert_cardinality(plan.dealing.steps))
 
 
@@ -55,7 +59,7 @@ def _can_be(plan: Plan) -> bool:
     each_epoch_alike = not options.shuffle and options.shard[1] == 1 and options.start_batch % plan.dealing.steps == 0
     a_whole_batch = plan.samples.height >= options.batch_size
     as_stored = not (plan.looked_at or plan.cast_on_the_way or plan.cast_in_graph or options.channels_first)
-    here = plan.decoding is None and plan.bring is None and plan.stopwatch is None
+    here = plan.decoding is None and plan.bring is None
     image_bytes = int(np.prod(stored.sizes)) * np.dtype(stored.dtypes[0]).itemsize
     large = image_bytes >= LARGE_IMAGE and image_bytes % ALIGNMENT == 0
     return each_epoch_alike and a_whole_batch and as_stored and here and large
@@ -110,6 +114,17 @@ def _read_ahead(paths: Sequence[Path]) -> None:
                         os.preadv(file.fileno(), [bytearray(1)], begin, os.RWF_NOWAIT)
                     except BlockingIOError:
                         os.pread(file.fileno(), _READ_BYTES, begin)
+
+
+def _read_first(stopwatch: Stopwatch, images: tf.Tensor, *others: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """The same, once every page of the images is read, which else the consumer does."""
+    read = tf.numpy_function(timed(stopwatch, "read", _touched), [images], tf.int64)
+    with tf.control_dependencies([read]):
+        return tf.identity(images), *others
+
+
+def _touched(images: Array) -> np.int64:
+    return np.int64(np.add.reduce(images.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE], dtype=np.int64))
 
 
 def _parts(stretches: Sequence[Columns], size: int, *, drop_remainder: bool) -> Iterator[tf.data.Dataset]:

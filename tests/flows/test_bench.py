@@ -14,7 +14,7 @@ import nhwc
 from nhwc.flows.bench import Bench, Pace, as_rows, as_text, bench
 from nhwc.flows.cli import main
 from nhwc.flows.recipe import Recipe
-from nhwc.pipelines import gather
+from nhwc.pipelines import gather, in_place
 from nhwc.pipelines import load as load_module
 from nhwc.pipelines.batch import BatchOptions
 from nhwc.pipelines.cast import Cast
@@ -93,7 +93,7 @@ def measured(dataset: Path, *, step_ms: float = 0.0, batches: int = 12, **option
 @pytest.mark.parametrize(
     ("owner", "name", "image", "options", "stage", "said"),
     [
-        (gather, "_touched", {"rows": 8, "cols": 8}, {}, "read", "storage too slow"),
+        (in_place, "_touched", {"rows": 80, "cols": 80}, {}, "read", "storage too slow"),
         (gather, "_read", {}, {"shuffle": True}, "read", "storage too slow"),
         (gather, "_read", {"storage": "encoded"}, {}, "read", "storage too slow"),
         (EncodedImages, "touch", {"storage": "encoded"}, {}, "read", "storage too slow"),

@@ -296,19 +296,6 @@ def test_what_is_computed_in_place_of_a_batch_stays_out_of_the_shard(write_versi
     assert before == [path.read_bytes() for path in written.shards]
 
 
-def test_batches_that_are_kept_keep_few_files_open(write_version):
-    """However many are kept: a process may open few."""
-    written = write_version(2000, rows=8, cols=8, channels=1, shards=1, splits=("train",))
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nhwc.pipelines.load.BLOCK_BYTES", 1)  # a map for each batch
-        kept = [images for images, _ in load(written.folder, batch_size=8)]
-    assert 100 > len(list(Path("/proc/self/fd").iterdir())) - before
-    np.testing.assert_array_equal(
-        np.stack([written.images[one] for one in written.ids["train"]]), np.concatenate([one.numpy() for one in kept])
-    )
-
-
 def test_standard_without_a_train_split(write_version):
     """The statistics of all samples stand in."""
     version = write_version(12, splits=("test",))
