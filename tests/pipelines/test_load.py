@@ -2,7 +2,6 @@ import re
 import subprocess
 import sys
 from itertools import chain, islice
-from pathlib import Path
 
 import keras
 import numpy as np
