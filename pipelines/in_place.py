@@ -49,8 +49,9 @@ def in_place(plan: Plan) -> tf.data.Dataset | None:
     for part in parts[1:]:
         dataset = dataset.concatenate(part)
     if plan.stopwatch is not None:
-        dataset = dataset.map(partial(_read_first, plan.stopwatch)).prefetch(1)
-    return dataset.apply(tf.data.experimental.assert_cardinality(plan.dealing.steps))
+        dataset = dataset.map(partial(_read_first, plan.stopwatch))
+    # so that what lies in two shards is put together beside the consumer's work
+    return dataset.prefetch(1).apply(tf.data.experimental.assert_cardinality(plan.dealing.steps))
 
 
 def _can_be(plan: Plan) -> bool:
