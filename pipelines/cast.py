@@ -126,7 +126,7 @@ class Cast:
             into: float32 (samples, rows, cols, channels), C-contiguous.
             places: int64[n]: where in it.
         """
-        from nhwc.pipelines.quotients import write_quotients  # noqa: PLC0415  numba, which stored values do without
+        from nhwc.pipelines.loops import write_quotients  # noqa: PLC0415  numba, which contracts are printed without
 
         cols, channels = images.shape[-2:]
         shift = np.zeros(1, np.float32) if self.shift is None else self.shift

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from nhwc.pipelines.image_recipe import ImageRecipe
-from nhwc.pipelines.opened import OpenedShards, is_run
+from nhwc.pipelines.loops import write_copies
+from nhwc.pipelines.opened import OpenedShards
 from nhwc.pipelines.stopwatch import Stopwatch, timed
 from nhwc.pipelines.store import Images, Shard
 from nhwc.validators.contract import TensorContract
@@ -25,15 +25,9 @@ and places of into int64[n]."""
 New = Callable[[tuple[int, ...], str], Array]
 """From (shape, dtype): an array to be written into, C-contiguous, whatever it holds."""
 
-_LARGE_IMAGE = 16 * 2**10
-"""Bytes. To copy so much takes longer than to ask for the copy."""
-
 _PAGE = mmap.PAGESIZE
 
 _ONE = np.zeros(1, np.int64)
-
-_FEW_STRETCHES = 16
-"""Changes of shard among the images asked for that are not worth sorting for."""
 
 
 class Gather:
@@ -67,9 +61,10 @@ class Gather:
         bring: Callable[[Path], object] | None = None,
     ) -> None:
         self._paths, self._contract, self._new = shards, contract, new
-        self._dtype, self._write, self._decoding = dtype, write, decoding
+        self._dtype, self._write = dtype, write or write_copies
+        if decoding is not None:
+            self._write = timed(stopwatch, "decode", partial(_decode, self._write))
         self._read = None if stopwatch is None else timed(stopwatch, "read", _read)
-        self._decode = timed(stopwatch, "decode", partial(_decode, write))
         self._stopwatch = stopwatch
         self._shard, self._row = samples["shard"].to_numpy(), samples["row"].to_numpy()
         self._opened = OpenedShards(shards, samples, contract, decoding=decoding, bring=bring)
@@ -78,44 +73,13 @@ class Gather:
         """The images of the samples at int64[samples] indices: (samples, rows, cols, channels)."""
         numbers, rows = self._shard[indices], self._row[indices]
         images = self._new((len(indices), *self._contract.sizes), self._dtype)
-        if self._decoding is not None:
-            self._each_stretch(numbers, rows, images, self._decode)
-        elif self._write is not None:
-            self._each_shard(numbers, rows, images, self._write)
-        elif images[0].nbytes >= _LARGE_IMAGE:
-            self._each_stretch(numbers, rows, images, _copy)
-        else:
-            self._small_images(numbers, rows, images)
-        return images
-
-    def _each_shard(self, numbers: Array, rows: Array, into: Array, write: Write) -> None:
-        """Write the samples of each shard at once, wherever in the batch they are."""
-        for number in np.unique(numbers):
+        for number in np.unique(numbers):  # a shard's at once, wherever in the batch they are
             places = np.flatnonzero(numbers == number)
-            images: Any = self._shard_of(int(number)).images
+            stored: Any = self._shard_of(int(number)).images
             if self._read is not None:
-                self._read(images, rows[places])
-            write(images, rows[places], into, places)
-
-    def _small_images(self, numbers: Array, rows: Array, into: Array) -> None:
-        if np.count_nonzero(np.diff(numbers)) < _FEW_STRETCHES:
-            self._each_stretch(numbers, rows, into, _copy)
-        else:  # from many shards: a copy a shard, and one more of the whole, beats a copy a stretch
-            by_shard = np.argsort(numbers, kind="stable")
-            in_order = np.empty_like(into)
-            self._each_stretch(numbers[by_shard], rows[by_shard], in_order, _copy)
-            np.take(in_order, np.argsort(by_shard), axis=0, out=into, mode="clip")
-
-    def _each_stretch(
-        self, numbers: Array, rows: Array, into: Array, copy: Callable[[Any, Array, Array], None]
-    ) -> None:
-        """Copy each stretch of samples that lie in one shard, once."""
-        cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
-        for first, after in pairwise(cuts):
-            images, stretch = self._shard_of(int(numbers[first])).images, rows[first:after]
-            if self._read is not None:
-                self._read(images, stretch)
-            copy(images, stretch, into[first:after])
+                self._read(stored, rows[places])
+            self._write(stored, rows[places], images, places)
+        return images
 
     def _shard_of(self, number: int) -> Shard:
         if number in self._opened:
@@ -133,18 +97,7 @@ def _read(images: Any, rows: Array) -> None:
     np.add.reduce(pixels[rows, -1])
 
 
-def _copy(images: Array, rows: Array, into: Array) -> None:
-    """Copy rows of a shard into consecutive images of a batch, once."""
-    if is_run(rows):
-        np.copyto(into, images[rows[0] : rows[-1] + 1])
-    else:
-        np.take(images, rows, axis=0, out=into, mode="clip")  # the rows are known to exist; `raise` would copy twice
-
-
-def _decode(write: Write | None, images: Images, rows: Array, into: Array) -> None:
-    """The same of files, image by image; how each is written, None where it stays as it is."""
-    for row, place in zip(rows.tolist(), into, strict=True):
-        if write is None:
-            place[...] = images[row]
-        else:
-            write(images[row][np.newaxis], _ONE, place[np.newaxis], _ONE)
+def _decode(write: Write, images: Images, rows: Array, into: Array, places: Array) -> None:
+    """The same of files, image by image."""
+    for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+        write(images[row][np.newaxis], _ONE, into[place][np.newaxis], _ONE)

@@ -1,4 +1,4 @@
-"""(value - shift) / spread of images, compiled: one pass over memory from what is stored to float32."""
+"""Any images of a shard into any places of a batch, as they are or as float32: one compiled pass over memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,26 @@ from nhwc.validators.compiled import compiled
 Array = np.ndarray[Any, Any]
 
 
+def write_copies(images: Array, rows: Array, into: Array, places: Array) -> None:
+    """Rows of images to places of others.
+
+    Args:
+        images, into: (samples, rows, cols, channels), C-contiguous, of one dtype and the same sizes of an image.
+        rows, places: int64[n], of images and of into.
+    """
+    _copy(images.reshape(len(images), -1).view(np.uint8), rows, into.reshape(len(into), -1).view(np.uint8), places)
+
+
 @compiled
-def write_quotients(
-    images: Array, rows: Array, shift: Array, reciprocal: Array, into: Array, places: Array
-) -> None:  # pragma: no cover  (compiled)
+def _copy(images: Array, rows: Array, into: Array, places: Array) -> None:
+    for number in range(len(rows)):
+        image, written = images[rows[number]], into[places[number]]
+        for place in range(len(image)):
+            written[place] = image[place]
+
+
+@compiled
+def write_quotients(images: Array, rows: Array, shift: Array, reciprocal: Array, into: Array, places: Array) -> None:
     """Rows of images, (value - shift) * reciprocal, to places of others.
 
     The product of doubles, rounded to float32, is the quotient of float32s to the bit: the quotient of two numbers of
