@@ -23,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from again import Source, again_lines
 from auditing import audit
-from contenders import COLS, LIMIT, LOADERS, ROWS, raced
+from contenders import COLS, HUFFMAN_LIMIT, LIMIT, LOADERS, ROWS, raced
 from lines import Line, Say, asked_of, rounds, run
 from photographs import contents, write_blends, write_copies, write_large
 
@@ -49,12 +49,15 @@ def ordinary(asked: argparse.Namespace, say: Say, home: Path, repeats: int) -> N
 
 def large(asked: argparse.Namespace, say: Say, home: Path, repeats: int) -> None:
     """I2."""
-    photos = write_large(home / "large", 6 if asked.quick else 24)
-    names = ["nhwc", "nhwc, reduce", LIMIT, "tf.data", "Grain + OpenCV"]
+    photos = write_large(home / "large", 6 if asked.quick else 48)
+    names = ["nhwc", "nhwc, reduce", LIMIT, HUFFMAN_LIMIT, "tf.data", "Grain + OpenCV"]
     rates = raced(names, photos, asked, repeats=repeats)
     about = partial(Line, demand="I2", name="12 megapixels to 224 x 224, decoded at reduced size")
     say(about(beside="tf.data", needed=3.0, said=str(rates), **rates.beside("nhwc, reduce", "tf.data")))
     say(about(beside=f"{LIMIT}, all cores, full size", unit="share", **rates.beside("nhwc, reduce", LIMIT)))
+    say(about(beside=f"{HUFFMAN_LIMIT}, all cores", unit="share", **rates.beside("nhwc, reduce", HUFFMAN_LIMIT)))
+    about = partial(Line, demand="I2", name=f"the limit: {HUFFMAN_LIMIT}, all cores")
+    say(about(beside="tf.data", **rates.beside(HUFFMAN_LIMIT, "tf.data")))
     means, most = differences(photos, home)
     about = partial(Line, demand="I2", beside="a full decode", bound="at most", unit="levels")
     say(about(name="mean difference of a picture's pixels, of 255", needed=MEAN_LEVELS, **rounds(means)))
