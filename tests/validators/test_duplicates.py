@@ -14,8 +14,8 @@ from nhwc.validators.duplicates import (
     connected,
     duplicate_findings,
     find_clusters,
-    near_pairs,
 )
+from nhwc.validators.near_pairs import near_pairs
 from nhwc.validators.perceptual import perceptual_hash
 
 
