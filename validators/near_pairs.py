@@ -70,12 +70,14 @@ def _found_in(table: int, hashes: Words, low: Words, links: Indices, known: Indi
     keys = _keys(low, np.uint64(_mask(table, len(low))), entry_bits)
     keys.sort()
     entries, ends = _in_company(keys, entry_bits)
+    bits = low[entries]  # beside each other: hashes lie far apart in memory
     found, places = [], np.arange(len(entries))
     for step in range(1, _WINDOW + 1):
         places = places[places + step < ends[places]]
         if not len(places):
             break
-        near = _near(entries, places, step, hashes, links, radius)
+        alike = _alike(entries, bits, places, step, links)
+        near = _near(hashes, entries[alike], entries[alike + step], radius)
         if len(near):
             near = np.unique(near[~_among(known, near // _PAIR)])
             np.add.at(links, np.concatenate(np.divmod(near // _PAIR, len(hashes))), 1)
@@ -134,29 +136,36 @@ def _in_company(keys: Words, entry_bits: np.uint64) -> tuple[Indices, Indices]:
 
 
 @compiled
-def _near(entries: Indices, places: Indices, step: int, hashes: Words, links: Indices, radius: int) -> Indices:
-    """Of the entries at these places and those a step on, the pairs within the radius; some of them several times."""
-    found = np.empty(len(places), np.int64)
+def _alike(entries: Indices, bits: Words, places: Indices, step: int, links: Indices) -> Indices:
+    """Of these places those whose entry is worth comparing with the one a step on: not links enough, and alike in
+    their lowest bits."""
+    left = np.empty(len(places), np.int64)
     count = 0
     for place in places:
+        if _ones(bits[place] ^ bits[place + step]) <= _LOW_BITS:
+            one, part = divmod(entries[place], _ENTRIES)
+            other, other_part = divmod(entries[place + step], _ENTRIES)
+            both_mirrored = part == other_part == _ENTRIES - 1
+            if one != other and not both_mirrored and min(links[one], links[other]) < _ENOUGH_LINKS:
+                left[count] = place
+                count += 1
+    return left[:count]
+
+
+@compiled
+def _near(hashes: Words, entries: Indices, others: Indices, radius: int) -> Indices:
+    """The pairs of an entry and another within the radius; some of them several times."""
+    found = np.empty(len(entries), np.int64)
+    count = 0
+    for place in range(len(entries)):
         one, part = divmod(entries[place], _ENTRIES)
-        other, other_part = divmod(entries[place + step], _ENTRIES)
-        mirrored = (part == _ENTRIES - 1) + (other_part == _ENTRIES - 1)
-        if one == other or mirrored == 2 or min(links[one], links[other]) >= _ENOUGH_LINKS:
-            continue
-        if _ones(_low(hashes, one, part) ^ _low(hashes, other, other_part)) > _LOW_BITS:
-            continue
-        distance = _distance(hashes[one], hashes[other], mirrored == 1, radius)
+        other, other_part = divmod(others[place], _ENTRIES)
+        mirrored = part == _ENTRIES - 1 or other_part == _ENTRIES - 1
+        distance = _distance(hashes[one], hashes[other], mirrored, radius)
         if distance <= radius:
             found[count] = (min(one, other) * len(hashes) + max(one, other)) * _PAIR + mirrored * _MIRRORED + distance
             count += 1
     return found[:count]
-
-
-@compiled
-def _low(hashes: Words, image: int, part: int) -> Any:
-    """The 64 lowest bits of one entry, np.uint64."""
-    return hashes[image, part, 0] if part < _CROPS else hashes[image, 0, 0] ^ MIRROR[0]
 
 
 @compiled
