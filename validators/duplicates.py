@@ -138,6 +138,8 @@ _RULES = (
     ),
 )  # fmt: skip
 
+_FINDINGS = dict.fromkeys(("code", "sample_id", "path", "aspect", "expected", "found"), pl.String)
+
 _NAMED = 3  # others in a finding's text
 _PATH_LETTERS = 100  # of each
 
@@ -167,6 +169,8 @@ def _is_repeated(key: str) -> pl.Expr:
 
 def _broken(kept: pl.DataFrame, rule: _Rule) -> pl.DataFrame:
     """The rule's findings; `kept` has at least every row whose key is not the only one."""
+    if kept.is_empty():
+        return pl.DataFrame(schema=_FINDINGS)
     shared = kept.group_by(rule.key).agg(kinds=pl.col(rule.apart).n_unique()).filter(pl.col("kinds") > 1)
     rows = kept.join(shared, on=rule.key, how="semi").select(
         "sample_id", "path", key=rule.key, apart=rule.apart, name=_name(rule)
