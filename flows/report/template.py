@@ -46,7 +46,7 @@ class _BesideSource(BytecodeCache):
     """In __pycache__, where that can be written; what is damaged there, or of another source, is not taken."""
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        with suppress(OSError):
+        with suppress(Exception):  # OSError where there is none yet; a damaged one raises nearly anything
             bucket.load_bytecode(io.BytesIO(_compiled_file().read_bytes()))
 
     def dump_bytecode(self, bucket: Bucket) -> None:
