@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from nhwc.validators import duplicates
+from nhwc.validators.near_pairs import MIRROR
 from nhwc.validators.perceptual import dct, frequencies
 
 POOL, LAYOUTS, AT_ONCE = 4000, 8, 20_000
@@ -53,7 +54,7 @@ def plant(hashes: np.ndarray, rng: np.random.Generator) -> dict[str, tuple[np.nd
     copies = np.arange(rows - rows // 100, rows)
     kinds = np.arange(len(copies)) % 3
     hashes[copies] = hashes[originals]
-    mirror = duplicates._MIRROR.view(np.uint8)
+    mirror = MIRROR.view(np.uint8)
     swapped = [0, 3, 2, 1, 6, 5, 4, 9, 8, 7]  # a crop at the left is the mirrored picture's at the right
     hashes[copies[kinds == 1]] = hashes[copies[kinds == 1]][:, swapped] ^ mirror
     crops = rng.integers(1, 10, size=(kinds == 2).sum())

@@ -103,15 +103,18 @@ def _splits(recipe: Recipe, manifest: pl.DataFrame, before: Version | None) -> p
     if recipe.splits.from_ != "hash":
         return manifest
     kept = manifest.filter(pl.col("status") == "kept").select("sample_id", "sha256", "label", "cluster")
-    settled = kept.join(_assigned_before(recipe, before), on=["sample_id", "sha256"])
-    clusters = dict(settled.group_by("cluster").agg(pl.col("split").min()).iter_rows())
-    groups = assign_splits(
-        kept.select("cluster", "label").iter_rows(), recipe.splits.fractions, seed=recipe.splits.seed, settled=clusters
+    own = kept.join(_assigned_before(recipe, before), on=["sample_id", "sha256"]).select(
+        "sample_id", "cluster", "split"
     )
-    own = settled.select("sample_id", own="split")
-    split = pl.col("cluster").replace_strict(groups, default=None, return_dtype=pl.String)
-    manifest = manifest.join(own, on="sample_id", how="left", maintain_order="left")
-    return manifest.with_columns(split=pl.coalesce("own", split)).drop("own")
+    settled = own.group_by(group="cluster").agg(pl.col("split").min())
+    groups = assign_splits(
+        kept.select("label", group="cluster"), recipe.splits.fractions, seed=recipe.splits.seed, settled=settled
+    )
+    manifest = manifest.drop("split").join(
+        groups, left_on="cluster", right_on="group", how="left", maintain_order="left"
+    )
+    manifest = manifest.join(own.select("sample_id", own="split"), on="sample_id", how="left", maintain_order="left")
+    return manifest.with_columns(split=pl.coalesce("own", "split")).drop("own")
 
 
 def _assigned_before(recipe: Recipe, before: Version | None) -> pl.DataFrame:

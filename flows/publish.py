@@ -14,6 +14,7 @@ import polars as pl
 import yaml
 
 from nhwc.flows.durable import move_durably, write_frame, write_text
+from nhwc.flows.parallel import beside
 from nhwc.flows.recipe import Recipe
 from nhwc.flows.shard_hashes import shard_hashes
 from nhwc.pipelines.checksums import CHECKSUMS, read_checksums, sha256_of
@@ -187,13 +188,15 @@ def write_unfinished(draft: Draft, number: str, page: Page) -> Path:
     dataset = draft.recipe.dataset_path
     folder = dataset / STAGING / "version"
     shutil.rmtree(folder, ignore_errors=True)
-    write_frame(folder / "manifest.parquet", draft.manifest)
-    texts = {
-        "recipe.yaml": draft.recipe.to_yaml(),
-        "contract.yaml": draft.contract_text,
-        "statistics.json": json.dumps(statistics(draft.manifest, draft.findings), indent=2, ensure_ascii=False) + "\n",
-        REPORT: page(number),
-    }
+    with beside() as hand_over:
+        hand_over(lambda: write_frame(folder / "manifest.parquet", draft.manifest))
+        figures = statistics(draft.manifest, draft.findings)
+        texts = {
+            "recipe.yaml": draft.recipe.to_yaml(),
+            "contract.yaml": draft.contract_text,
+            "statistics.json": json.dumps(figures, indent=2, ensure_ascii=False) + "\n",
+            REPORT: page(number),
+        }
     for name, text in texts.items():
         write_text(folder / name, text)
     sums = {name: sha256_of(folder / name) for name in (*VERSION_FILES, REPORT)}

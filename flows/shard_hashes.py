@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from nhwc.flows.durable import write_frame
+from nhwc.flows.parallel import on_all_cores
 from nhwc.pipelines.checksums import sha256_of
 
 SHARD_HASHES = ".shard-hashes"
@@ -27,24 +29,29 @@ _SCHEMA = {
 }
 
 _Stamp = tuple[int, int, int, int]
+_Noted = tuple[_Stamp, str]
 
 
 def shard_hashes(dataset: Path, names: Iterable[str]) -> dict[str, str]:
     """The SHA-256 of each of these shards, by name; those that are missing or unreadable are left out."""
     noted = _noted(dataset)
-    found: dict[str, tuple[_Stamp, str]] = {}
-    for name in names:
-        path = dataset / "shards" / f"{name}.arrow"
-        try:
-            stamp = _stamp(path)  # before it is read: what is written meanwhile has another one afterwards
-            known = noted.get(name)
-            found[name] = known if known and known[0] == stamp else (stamp, sha256_of(path))
-        except OSError:
-            continue
+    hashed = on_all_cores(partial(_hashed, dataset / "shards", noted), names)
+    found = dict(one for one in hashed if one is not None)
     if found != noted:
         rows = [(name, *stamp, digest) for name, (stamp, digest) in sorted(found.items())]
         write_frame(dataset / SHARD_HASHES, pl.DataFrame(rows, schema=_SCHEMA, orient="row"))
     return {name: digest for name, (_, digest) in found.items()}
+
+
+def _hashed(folder: Path, noted: Mapping[str, _Noted], name: str) -> tuple[str, _Noted] | None:
+    """A shard's name, and its stamp and SHA-256; None where it is missing or unreadable."""
+    path = folder / f"{name}.arrow"
+    try:
+        stamp = _stamp(path)  # before it is read: what is written meanwhile has another one afterwards
+        known = noted.get(name)
+        return name, known if known and known[0] == stamp else (stamp, sha256_of(path))
+    except OSError:
+        return None
 
 
 def doubt_shards(dataset: Path) -> None:
@@ -52,7 +59,7 @@ def doubt_shards(dataset: Path) -> None:
     (dataset / SHARD_HASHES).unlink(missing_ok=True)
 
 
-def _noted(dataset: Path) -> dict[str, tuple[_Stamp, str]]:
+def _noted(dataset: Path) -> dict[str, _Noted]:
     try:
         rows = pl.read_parquet(dataset / SHARD_HASHES).select(list(_SCHEMA)).iter_rows()
         return {name: ((inode, size, written, changed), digest) for name, inode, size, written, changed, digest in rows}

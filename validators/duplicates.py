@@ -9,8 +9,6 @@ nine crops, and a cropped copy as a whole looks like one of the crops of its ori
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +17,6 @@ import polars as pl
 
 from nhwc.validators.violation import Code
 
-Flags = npt.NDArray[np.bool_]
-Words = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
 
 HASH_BYTES = 320
@@ -43,9 +39,6 @@ ORDER: Indices = np.argsort(
 )  # fmt: skip
 """Of a hash's bits: the lowest frequencies first; last the mean, whose sign never differs."""
 
-# odd frequencies along cols change their sign in a mirrored picture
-_MIRROR: Words = np.packbits(_ALONG_COLS[ORDER] % 2 == 1).view("<u8").astype(np.uint64)
-
 
 def find_clusters(samples: pl.DataFrame, *, radius: int = RADIUS) -> pl.Series:
     """The cluster of each row: the smallest sample_id among all that are the same picture, itself where there is none.
@@ -66,6 +59,8 @@ def find_clusters(samples: pl.DataFrame, *, radius: int = RADIUS) -> pl.Series:
 
     Raises ValueError where a perceptual_hash has another length than HASH_BYTES.
     """
+    from nhwc.validators.near_pairs import near_pairs  # noqa: PLC0415  the compiler, for who searches only
+
     hashes = samples.select(hash="perceptual_hash").with_row_index("row").drop_nulls()
     if hashes["hash"].bin.size().ne(HASH_BYTES).any():
         raise ValueError(f"a perceptual hash has {HASH_BYTES} bytes: make it by perceptual_hash")
@@ -108,120 +103,6 @@ def connected(count: int, pairs: Indices) -> Indices:
     return roots
 
 
-_ENTRIES = 11  # of a picture in the index: its whole, nine crops, and its whole mirrored
-_TABLES, _TABLES_OF_FEW = 10, 32  # what is few costs next to nothing
-_FEW = 100_000
-_WINDOW = 16  # neighbours that a row is compared with in a bucket, so that no bucket costs its square
-_LOW_BITS = 18  # of the 64 lowest, in which candidates may differ
-_ENOUGH_LINKS = 32  # two pictures that both have so many near duplicates are not compared any more
-_VERIFIED_AT_ONCE = 1 << 15
-
-
-def near_pairs(hashes: Words, *, radius: int) -> tuple[Indices, Indices]:
-    """The pairs of hashes within a radius, and the distance of each.
-
-    Args:
-        hashes: [hashes, 10, 4], of the whole and of nine crops, no two equal, in an order of their own: in a crowded
-            bucket it decides which are compared.
-        radius: the most bits in which a whole differs from the other's whole or crop, mirrored or not.
-
-    Returns pairs [pairs, 2] of indices, the lower first, sorted, and distances [pairs].
-    """
-    count = len(hashes)
-    if count < 2 or radius < 1:
-        return np.empty((0, 2), np.int64), np.empty(0, np.int64)
-    mirrored = hashes[:, :1, 0] ^ _MIRROR[0]
-    low = np.concatenate([hashes[:, :, 0], mirrored], axis=1).reshape(-1)
-    links = np.zeros(count, np.int64)
-    codes, distances = np.empty(0, np.int64), np.empty(0, np.int64)
-    for table in range(_TABLES if count > _FEW else _TABLES_OF_FEW):
-        found = [(codes, distances)]
-        for pairs, flipped in _candidates(low, table, links):
-            wanted = ~_among(codes, pairs @ np.array([count, 1]))
-            found.append(_verified(hashes, pairs[wanted], flipped[wanted], radius))
-            links += np.bincount(np.concatenate(np.divmod(found[-1][0], count)), minlength=count)
-        codes, distances = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        closest_first = np.argsort(distances, kind="stable")
-        codes, places = np.unique(codes[closest_first], return_index=True)
-        distances = distances[closest_first][places]
-    return np.stack(np.divmod(codes, count), axis=1), distances
-
-
-def _among(known: Indices, sought: Indices) -> Flags:
-    """Which of those sought are among the known, which are sorted."""
-    if not len(known):
-        return np.zeros(len(sought), np.bool_)
-    places = np.searchsorted(known, sought).clip(max=len(known) - 1)
-    among: Flags = known[places] == sought
-    return among
-
-
-def _candidates(low: Words, table: int, links: Indices) -> Iterator[tuple[Indices, Flags]]:
-    """Pairs of hashes [pairs, 2], the lower first, that share a bucket of the table, and whether one is mirrored.
-
-    First each with the next entry of its bucket, then with the one after, ... What has enough links by then is left.
-    """
-    entry_bits = np.uint64(len(low).bit_length())
-    key_bits = min(40, max(10, len(low).bit_length() + 4))
-    ranked = sorted(range(64), key=lambda bit: hashlib.sha256(f"{table}\0{bit}".encode()).digest())
-    mask = np.uint64(sum(1 << bit for bit in ranked[:key_bits]))
-    spread = np.uint64(0x9E3779B97F4A7C15)  # odd: equal products are equal keys (Knuth 6.4, multiplicative hashing)
-    keys = ((low & mask) * spread) >> entry_bits << entry_bits | np.arange(len(low), dtype=np.uint64)
-    keys.sort()
-    entry = np.uint64((1 << int(entry_bits)) - 1)
-    keys = keys[_in_company(keys, entry)]  # most are alone in their bucket: what follows need not look at them
-    image, mirrored = np.divmod((keys & entry).astype(np.int64), _ENTRIES)
-    mirrored = mirrored == _ENTRIES - 1
-    again = ((keys[1:] ^ keys[:-1]) <= entry) & (image[1:] == image[:-1]) & ~mirrored[1:]  # another crop of the same
-    first = np.concatenate([[True], ~again])[: len(keys)]
-    keys, image, mirrored = keys[first], image[first], mirrored[first]
-    places = np.arange(len(keys))
-    for step in range(1, _WINDOW + 1):
-        places = places[: np.searchsorted(places, len(keys) - step)]
-        places = places[(keys[places] ^ keys[places + step]) <= entry]
-        if not len(places):
-            return
-        one, other = places, places + step
-        worth = (image[one] != image[other]) & ~(mirrored[one] & mirrored[other])
-        worth &= np.minimum(links[image[one]], links[image[other]]) < _ENOUGH_LINKS
-        one, other = one[worth], other[worth]
-        alike = np.bitwise_count(low[keys[one] & entry] ^ low[keys[other] & entry]) <= _LOW_BITS
-        one, other = one[alike], other[alike]
-        yield np.sort(np.stack([image[one], image[other]], axis=1), axis=1), mirrored[one] | mirrored[other]
-
-
-def _in_company(keys: Words, entry: np.uint64) -> Flags:
-    """Which of the sorted keys have a neighbour in their bucket: one that differs in the bits of `entry` alone."""
-    alike = (keys[1:] ^ keys[:-1]) <= entry
-    company = np.zeros(len(keys), np.bool_)
-    company[1:] |= alike
-    company[:-1] |= alike
-    return company
-
-
-def _verified(hashes: Words, pairs: Indices, mirrored: Flags, radius: int) -> tuple[Indices, Indices]:
-    """Of the candidates, those within the radius, each once: lower index * hashes + higher, and the distance."""
-    # a sorted sum is many times faster to make unique than rows of pairs
-    tasks = np.unique((pairs @ np.array([len(hashes), 1])) * 2 + mirrored)
-    codes, mirrored = tasks // 2, tasks % 2 == 1
-    pairs = np.stack(np.divmod(codes, len(hashes)), axis=1)
-    parts = [slice(start, start + _VERIFIED_AT_ONCE) for start in range(0, len(pairs), _VERIFIED_AT_ONCE)]
-    distances = [_distances(hashes, pairs[part], mirrored[part]) for part in parts]
-    distance = np.concatenate([np.empty(0, np.int64), *distances])
-    near = distance <= radius
-    return codes[near], distance[near]
-
-
-def _distances(hashes: Words, pairs: Indices, mirrored: Flags) -> Indices:
-    """The fewest bits in which the whole of one differs from the whole or a crop of the other: [pairs]."""
-    one, other = hashes[pairs[:, 0]], hashes[pairs[:, 1]]
-    flip = np.where(mirrored[:, None, None], _MIRROR, np.uint64(0))
-    there = np.bitwise_count((one[:, :1] ^ flip) ^ other).sum(axis=2, dtype=np.int64).min(axis=1)
-    back = np.bitwise_count((other[:, :1] ^ flip) ^ one).sum(axis=2, dtype=np.int64).min(axis=1)
-    nearest: Indices = np.minimum(there, back)
-    return nearest
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Rule:
     """Rows with one value of `key` and more than one of `apart` are a finding against each of them."""
@@ -257,6 +138,8 @@ _RULES = (
     ),
 )  # fmt: skip
 
+_FINDINGS = dict.fromkeys(("code", "sample_id", "path", "aspect", "expected", "found"), pl.String)
+
 _NAMED = 3  # others in a finding's text
 _PATH_LETTERS = 100  # of each
 
@@ -286,6 +169,8 @@ def _is_repeated(key: str) -> pl.Expr:
 
 def _broken(kept: pl.DataFrame, rule: _Rule) -> pl.DataFrame:
     """The rule's findings; `kept` has at least every row whose key is not the only one."""
+    if kept.is_empty():
+        return pl.DataFrame(schema=_FINDINGS)
     shared = kept.group_by(rule.key).agg(kinds=pl.col(rule.apart).n_unique()).filter(pl.col("kinds") > 1)
     rows = kept.join(shared, on=rule.key, how="semi").select(
         "sample_id", "path", key=rule.key, apart=rule.apart, name=_name(rule)

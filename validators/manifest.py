@@ -146,11 +146,11 @@ def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
 
     Raises KeyError where a row has what is no column of a manifest: it would be lost without a word.
     """
-    foreign = sorted({name for row in rows for name in row} - COLUMNS.keys())
+    foreign = sorted(set[str]().union(*rows) - COLUMNS.keys())
     if foreign:
         raise KeyError(f"a manifest has no column {', '.join(foreign)}")
-    full = [{name: row.get(name) for name in COLUMNS} for row in rows]
-    return pl.DataFrame(full, schema=dict(COLUMNS), orient="row").sort("path", "sample_id")
+    columns = {name: [row.get(name) for row in rows] for name in COLUMNS}
+    return pl.DataFrame(columns, schema=dict(COLUMNS)).sort("path", "sample_id")
 
 
 def status_counts(manifest: pl.DataFrame) -> dict[str, int]:

@@ -9,16 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from functools import cache
 from importlib.metadata import version
-from importlib.resources import files
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from nhwc.flows.printable import printable
 from nhwc.flows.report.bars import class_chart, drift_bars
 from nhwc.flows.report.groups import (
     NAMES,
@@ -30,6 +26,7 @@ from nhwc.flows.report.groups import (
     some_of_each_class,
 )
 from nhwc.flows.report.plots import plots
+from nhwc.flows.report.template import page_template, part
 from nhwc.flows.report.thumbnails import thumbnails
 from nhwc.flows.subject import Subject
 from nhwc.validators.manifest import status_counts
@@ -78,36 +75,7 @@ def report_html(
 
 
 def _rendered(**parts: Any) -> str:
-    script = _part("page.js")
+    script = part("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = _template().render(style=Markup(_part("page.css")), script=Markup(script), script_hash=digest, **parts)
+    page = page_template().render(style=Markup(part("page.css")), script=Markup(script), script_hash=digest, **parts)
     return page.lstrip()
-
-
-def _part(name: str) -> str:
-    return files(__name__).joinpath(name).read_text(encoding="utf-8")
-
-
-@cache
-def _template() -> Template:
-    """The page's template; to compile it takes as long as to fill it in."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["thousands"] = lambda number: f"{number:,}"
-    environment.filters["percent"] = _percent
-    return environment.from_string(_part("page.html.jinja"))
-
-
-def _shown(value: Any) -> Any:
-    """Whatever the page says, without characters that steer: names come from who made the files."""
-    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
-        return value
-    return printable(value)
-
-
-def _percent(share: float) -> str:
-    """A share in words that does not round what there is to nothing, nor what is not all to all."""
-    if 0 < share < 0.001:
-        return "under 0.1%"
-    return f"{min(share, 0.999):.1%}" if 0 < share < 1 else f"{share:.0%}"

@@ -7,6 +7,7 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import polars as pl
 from PIL import Image
 
 from nhwc.flows.contained import contained_thumbnail
+from nhwc.flows.parallel import on_all_cores
 from nhwc.flows.subject import Subject
 from nhwc.pipelines.remote import is_url
 from nhwc.pipelines.sources.protocol import Entry
@@ -48,9 +50,9 @@ def _of_stored(subject: Subject, kept: pl.DataFrame) -> Iterator[tuple[str, Thum
     if subject.pictures is None:
         return
     for rows in kept.sort("shard", "row").partition_by("shard"):
+        shown = on_all_cores(partial(stored_thumbnail, contract=subject.contract), subject.pictures(rows), at_once=4)
         try:
-            for sample_id, image in zip(rows["sample_id"], subject.pictures(rows), strict=True):
-                yield sample_id, stored_thumbnail(image, subject.contract)
+            yield from zip(rows["sample_id"], shown, strict=True)
         except (OSError, ValueError, LookupError):
             continue  # a shard that is missing or damaged: the report is wanted then above all
 
@@ -62,10 +64,12 @@ def stored_thumbnail(image: Array, contract: TensorContract) -> Thumbnail:
     than 8 bits and uses only the lowest quarter of its range, as microscopes write it, is shown brighter, and says so.
     """
     step = max(1, max(image.shape[:2]) // (4 * SIDE))
-    shares = _shares(image[::step, ::step], contract.value_range)
-    peak = shares.max(initial=0)
-    brighter = int(1 / peak) if image.dtype.itemsize > 1 and 0 < peak < 1 / 4 else 1
-    pixels = np.rint(255 * brighter * shares).astype(np.uint8)
+    pixels, brighter = image[::step, ::step], 1
+    if image.dtype != np.uint8 or contract.value_range not in (None, (0, 255)):
+        shares = _shares(pixels, contract.value_range)
+        peak = shares.max(initial=0)
+        brighter = int(1 / peak) if image.dtype.itemsize > 1 and 0 < peak < 1 / 4 else 1
+        pixels = np.rint(255 * brighter * shares).astype(np.uint8)
     channels = pixels.shape[2]
     shown = pixels[..., 0] if channels == 1 else pixels[..., : channels if channels <= 4 else 3]
     return replace(thumbnail_of(Image.fromarray(shown)), brighter=brighter)

@@ -58,7 +58,9 @@ def label_entries(discovery: Discovery, labelling: Labelling) -> tuple[Entry, ..
         _see_classes(discovery.classes)
     allowed = frozenset(labelling.classes or (discovery.classes if labelling.given else ()))
     entries = [
-        _labelled(_named(entry, names), labelling, allowed) if entry.status == "candidate" else entry
+        _labelled(_named(entry, names) if names else entry, labelling, allowed)
+        if entry.status == "candidate"
+        else entry
         for entry in _each_name_once(discovery.entries)
     ]
     if labelling.listed is not None:
@@ -151,8 +153,9 @@ def _named(entry: Entry, names: Sequence[str]) -> Entry:
 
 
 def _labelled(entry: Entry, labelling: Labelling, allowed: Set[str]) -> Entry:
-    *folders, _ = entry.path.split("/")
-    if entry.path != entry.name:
+    path = entry.path
+    *folders, _ = path.split("/")
+    if path != entry.name:
         entry = replace(entry, notes=(Code.NAME_NOT_UTF8,))
     if labelling.split_folders:
         split = SPLIT_NAMES.get(folders[0].lower()) if folders else None

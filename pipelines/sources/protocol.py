@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, ClassVar, Literal, Protocol
 
@@ -14,7 +15,7 @@ import polars as pl
 from nhwc.validators.violation import Code, Violation
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)  # there are as many as files
 class Entry:
     """One thing that a source has, and what is to become of it.
 
@@ -139,4 +140,7 @@ def refused(
 
 def by_name(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     """Sorted by the names' bytes, which no locale changes."""
-    return tuple(sorted(entries, key=lambda entry: os.fsencode(entry.name)))
+    found = list(entries)
+    if all(entry.name.isascii() for entry in found):
+        return tuple(sorted(found, key=attrgetter("name")))
+    return tuple(sorted(found, key=lambda entry: os.fsencode(entry.name)))

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from nhwc.flows.recipe import CheckRecipe
-from nhwc.flows.report import report_html
+from nhwc.flows.report import report_html, template
 from nhwc.flows.report.thumbnails import SIDE, Thumbnail, file_thumbnail, stored_thumbnail
 from nhwc.flows.subject import Subject
 from nhwc.pipelines.sources.protocol import Entry
@@ -452,3 +452,22 @@ def test_what_was_left_out_is_shown_from_the_source(tmp_path: Path) -> None:
     shown = Page(report_html(subject(left_out("x.jpg"), source=tmp_path), Verdict()))
     assert 1 == shown.tags.count("img")
     assert "img" not in Page(report_html(subject(left_out("x.jpg")), Verdict())).tags
+
+
+# the template
+
+
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[:30], lambda whole: whole[:-900]])
+def test_the_compiled_template_is_kept_and_never_taken_damaged(monkeypatch, tmp_path, damage):
+    """Kept beside its source, taken again, and made anew where it is cut short: always the same page."""
+    file = tmp_path / "cache" / "page"
+    monkeypatch.setattr(template, "_compiled_file", lambda: file)
+    pages, kept_files = [], []
+    for spoilt in (None, None, damage):
+        if spoilt is not None:
+            file.write_bytes(spoilt(kept_files[-1]))
+        template.page_template.cache_clear()
+        pages.append(report_html(subject(*PETS), Verdict()))
+        kept_files.append(file.read_bytes())
+    assert 1 == len(set(pages))
+    assert 1 == len(set(kept_files))

@@ -51,8 +51,8 @@ def test_real_sets_give_no_finding(corpus, tmp_path, name, most):
     assert [] == judged(run)
     kept = run.manifest.filter(pl.col("status") == "kept").select("status", "label", "cluster")
     for seed in range(100):
-        splits = assign_splits(kept.select("cluster", "label").iter_rows(), SHARES, seed=seed)
-        manifest = kept.with_columns(split=pl.col("cluster").replace_strict(splits, return_dtype=pl.String))
+        splits = assign_splits(kept.select("label", group="cluster"), SHARES, seed=seed)
+        manifest = kept.join(splits, left_on="cluster", right_on="group", how="left")
         assert () == judge_balance(manifest, run.version.classes, BalanceThresholds())
         train = class_table(manifest, run.version.classes)["train"]
         assert train.max() <= most * train.min()
@@ -68,7 +68,8 @@ def test_fashion_mnist_gives_no_finding(corpus):
     file = corpus / "datasets" / "fashion_mnist_idx" / "t10k-labels-idx1-ubyte.gz"
     labels = np.frombuffer(gzip.decompress(file.read_bytes())[8:], np.uint8)
     samples = [(str(number), str(label)) for number, label in enumerate(labels)]
-    splits = assign_splits(samples, SHARES, seed=7)
+    frame = pl.DataFrame(samples, schema=["group", "label"], orient="row")
+    splits = dict(assign_splits(frame, SHARES, seed=7).rows())
     manifest = pl.DataFrame(
         {
             "status": "kept",

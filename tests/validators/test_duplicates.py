@@ -14,8 +14,8 @@ from nhwc.validators.duplicates import (
     connected,
     duplicate_findings,
     find_clusters,
-    near_pairs,
 )
+from nhwc.validators.near_pairs import MIRROR, near_pairs
 from nhwc.validators.perceptual import perceptual_hash
 
 
@@ -268,6 +268,22 @@ def test_pairs_come_once_with_their_distance():
     pairs, seen = near_pairs(words, radius=RADIUS)
     assert sorted(expected) == [tuple(pair) for pair in pairs.tolist()]
     assert [expected[pair] for pair in sorted(expected)] == seen.tolist()
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.06, 0.1])
+def test_distances_are_those_of_the_nearest_crop_mirrored_or_not(rate):
+    """Of crowds of copies, some mirrored, some cropped, against all pairs compared one by one."""
+    rng = np.random.default_rng(8)
+    wholes = rng.integers(0, 2**64, (8, 10, 4), dtype=np.uint64).repeat(6, axis=0)
+    wholes[1::3] = wholes[1::3, [0, 3, 2, 1, 6, 5, 4, 9, 8, 7]] ^ MIRROR
+    wholes[2::3, 0] = wholes[2::3, rng.integers(1, 10)]
+    flips = np.packbits(rng.random((*wholes.shape, 64)) < rate, axis=-1).view("<u8")[..., 0]
+    words = np.unique((wholes ^ flips).reshape(-1, 40), axis=0).reshape(-1, 10, 4)
+    asked = np.stack([words[:, 0], words[:, 0] ^ MIRROR], axis=1)
+    apart = np.bitwise_count(asked[:, None, :, None] ^ words[None, :, None]).sum(axis=-1).min(axis=(2, 3))
+    pairs, distances = near_pairs(words, radius=RADIUS)
+    assert len(pairs)
+    assert distances.tolist() == [min(apart[one, other], apart[other, one]) for one, other in pairs]
 
 
 @given(st.integers(1, 40).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.tuples(*[st.integers(0, n - 1)] * 2)))))

@@ -150,9 +150,8 @@ def test_no_cluster_lies_in_two_splits(crowd, copied):
             for number, place in enumerate(copied)]  # fmt: skip
     clusters = clustered([*(content for _, content in crowd), *(content for _, content in made)])
     labels = [crowd[place][0].parent.name for place in (*range(len(crowd)), *(place for place, _ in made))]
-    splits = assign_splits(
-        zip(clusters, labels, strict=True), {"train": 0.8, "validation": 0.1, "test": 0.1}, seed=7
-    )  # fmt: skip
+    samples = pl.DataFrame({"group": clusters, "label": labels})
+    splits = dict(assign_splits(samples, {"train": 0.8, "validation": 0.1, "test": 0.1}, seed=7).rows())
     rows = pl.DataFrame(
         {
             "sample_id": [str(number) for number in range(len(labels))],
