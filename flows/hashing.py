@@ -100,10 +100,11 @@ def _hash_entry(entry: Entry, source: Source, max_bytes: int) -> HashedEntry:
                     code=Code.TOO_MANY_BYTES, stage="probe", aspect="bytes", expected=expected, found=found
                 )
                 return HashedEntry(entry=entry, size=size, violation=violation)
-            digest = hashlib.sha256()
-            while more := file.read(
-                min(READ_AT_ONCE, max(0, size - file.tell()) + 1)
-            ):  # memory for no more than is there
+            digest, most = (
+                hashlib.sha256(),
+                min(READ_AT_ONCE, max(size + 1, 1 << 16)),
+            )  # memory for hardly more than it has
+            while more := file.read(most):
                 digest.update(more)
             return HashedEntry(entry=entry, sha256=digest.hexdigest(), size=file.tell())
     except OSError as error:
