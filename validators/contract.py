@@ -100,7 +100,10 @@ class TensorContract:
         """Whether any tensor of these sizes and this dtype keeps the contract, whatever its values are."""
         if len(sizes) != len(self.axes) or dtype not in self.dtypes or not self.range_settled_by(dtype):
             return False
-        return all(axis.allows(size) for axis, size in zip(self.axes, sizes, strict=True))
+        for axis, size in zip(self.axes, sizes, strict=True):  # noqa: SIM110  `all` takes twice as long
+            if not axis.allows(size):
+                return False
+        return True
 
     def range_settled_by(self, dtype: str) -> bool:
         """Whether no value of this dtype can lie outside the value range: then no value needs a look."""
