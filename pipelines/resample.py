@@ -33,9 +33,9 @@ _BITS = 22
 
 _HALF = 1 << (_BITS - 1)
 
-_LANES = 64
-"""Lines that are worked on side by side: turned, so that the same place of each lies next to the others', and the
-machine computes many at a time."""
+_MOST_LANES = 160
+"""Lines that are worked on side by side, at most: turned, so that the same place of each lies next to the others', and
+the machine computes many at a time."""
 
 # places have no sign, and need no look at whether they are < 0
 _ONE, _TWO, _THREE = np.uint64(1), np.uint64(2), np.uint64(3)
@@ -154,27 +154,28 @@ def _taps(size: int, first: int, last: int, out: int, kernel: int, support: floa
 @compiled
 def _across(lines: Array, starts: Array, weights: Array, channels: int, into: Array) -> None:
     """Along each line [lines, places], places being cols by channels, into as many [lines, places]."""
+    lanes = _lanes(len(lines))
     step, taps = np.uint64(channels), np.uint64(weights.shape[1])
-    before, after = _words(lines), _words(into)
+    before, after = _words(lines, lanes), _words(into, lanes)
     places = 4 * before.shape[1] + channels  # a pixel more than there are: a tap that weighs 0 may lie there
-    columns = np.empty((places, _LANES), np.uint8)
-    sampled, totals = np.empty((4 * after.shape[1], _LANES), np.uint8), np.empty(_LANES, np.int32)
-    for row in range(0, len(lines), _LANES):
-        _turn(lines, np.arange(row, min(row + _LANES, len(lines))), before, columns)
+    columns = np.empty((places, lanes), np.uint8)
+    sampled, totals = np.empty((4 * after.shape[1], lanes), np.uint8), np.empty(lanes, np.int32)
+    for row in range(0, len(lines), lanes):
+        _turn(lines, np.arange(row, min(row + lanes, len(lines))), before, columns)
         for place in range(np.uint64(into.shape[1])):
             col = place // step
             at = starts[col] * step + place % step
-            for lane in range(_LANES):
+            for lane in range(lanes):
                 totals[lane] = _HALF
             for tap in range(np.uint64(0), taps, _TWO):  # two at once: totals are read and written half as often
                 one = weights[col, tap]
                 other = weights[col, tap + _ONE] if tap + _ONE < taps else np.int32(0)
-                for lane in range(_LANES):
+                for lane in range(lanes):
                     totals[lane] += np.int32(columns[at, lane]) * one + np.int32(columns[at + step, lane]) * other
                 at += _TWO * step
-            for lane in range(_LANES):
+            for lane in range(lanes):
                 sampled[place, lane] = min(max(totals[lane] >> _BITS, 0), 255)
-        _turn_back(sampled, after, into[row : row + _LANES])
+        _turn_back(sampled, after, into[row : row + lanes])
 
 
 @compiled
@@ -192,43 +193,52 @@ def _down(lines: Array, starts: Array, weights: Array, into: Array) -> None:
 
 
 @compiled
-def _words(lines: Array) -> Array:
-    """Memory for _LANES lines of uint8 [lines, places] as words of four: uint32 [_LANES, words]."""
-    return np.empty((_LANES, -(-lines.shape[1] // 4)), np.uint32)
+def _lanes(lines: int) -> int:
+    """How many of so many lines to take at a time: each time as many, in whole registers of 16 values."""
+    times = -(-lines // _MOST_LANES)
+    return -(-lines // (16 * times)) * 16
+
+
+@compiled
+def _words(lines: Array, lanes: int) -> Array:
+    """Memory for so many lines of uint8 [lines, places] as words of four: uint32 [lanes, words]."""
+    return np.empty((lanes, -(-lines.shape[1] // 4)), np.uint32)
 
 
 @compiled
 def _turn(lines: Array, numbers: Array, words: Array, columns: Array) -> None:
-    """Lines of these numbers, of uint8 [lines, places], as the first lanes of columns [places or more, _LANES]."""
-    values, column = words.view(np.uint8), np.empty(_LANES, np.uint32)
+    """Lines of these numbers, of uint8 [lines, places], as the first lanes of columns [places or more, lanes]."""
+    values, lanes = words.view(np.uint8), columns.shape[1]
+    column = np.empty(lanes, np.uint32)
     for lane in range(np.uint64(len(numbers))):
         number = np.uint64(numbers[lane])
         for place in range(np.uint64(lines.shape[1])):
             values[lane, place] = lines[number, place]
     for word in range(np.uint64(words.shape[1])):
-        for lane in range(np.uint64(_LANES)):
+        for lane in range(np.uint64(lanes)):
             column[lane] = words[lane, word]
         at = word * np.uint64(4)
-        for lane in range(_LANES):
+        for lane in range(lanes):
             columns[at, lane] = column[lane]
-        for lane in range(_LANES):
+        for lane in range(lanes):
             columns[at + _ONE, lane] = column[lane] >> 8
-        for lane in range(_LANES):
+        for lane in range(lanes):
             columns[at + _TWO, lane] = column[lane] >> 16
-        for lane in range(_LANES):
+        for lane in range(lanes):
             columns[at + _THREE, lane] = column[lane] >> 24
 
 
 @compiled
 def _turn_back(columns: Array, words: Array, lines: Array) -> None:
-    """The first lanes of columns [places or more, _LANES] as lines of uint8 [lines, places]."""
-    values, column = words.view(np.uint8), np.empty(_LANES, np.uint32)
+    """The first lanes of columns [places or more, lanes] as lines of uint8 [lines, places]."""
+    values, lanes = words.view(np.uint8), columns.shape[1]
+    column = np.empty(lanes, np.uint32)
     for word in range(np.uint64(words.shape[1])):
         at = word * np.uint64(4)
-        for lane in range(_LANES):
+        for lane in range(lanes):
             low = np.uint32(columns[at, lane]) | np.uint32(columns[at + _ONE, lane]) << 8
             column[lane] = low | np.uint32(columns[at + _TWO, lane]) << 16 | np.uint32(columns[at + _THREE, lane]) << 24
-        for lane in range(np.uint64(_LANES)):
+        for lane in range(np.uint64(lanes)):
             words[lane, word] = column[lane]
     for lane in range(np.uint64(len(lines))):
         for place in range(np.uint64(lines.shape[1])):
@@ -260,17 +270,18 @@ def _interpolate(
 ) -> None:
     """Between four values of lines [lines, places]: across two lines, and then between these."""
     left, right, share = across
-    before, after, fall = _words(lines), _words(into), np.zeros(_LANES, np.float32)
-    upper, lower = np.empty((2, 4 * before.shape[1], _LANES), np.uint8)
-    sampled = np.empty((4 * after.shape[1], _LANES), into.dtype)
-    for row in range(0, len(into), _LANES):
-        part = into[row : row + _LANES]
-        _turn(lines, down[0][row : row + _LANES], before, upper)
-        _turn(lines, down[1][row : row + _LANES], before, lower)
-        fall[: len(part)] = down[2][row : row + _LANES]
+    lanes = _lanes(len(into))
+    before, after, fall = _words(lines, lanes), _words(into, lanes), np.zeros(lanes, np.float32)
+    upper, lower = np.empty((2, 4 * before.shape[1], lanes), np.uint8)
+    sampled = np.empty((4 * after.shape[1], lanes), into.dtype)
+    for row in range(0, len(into), lanes):
+        part = into[row : row + lanes]
+        _turn(lines, down[0][row : row + lanes], before, upper)
+        _turn(lines, down[1][row : row + lanes], before, lower)
+        fall[: len(part)] = down[2][row : row + lanes]
         for place in range(np.uint64(into.shape[1])):
             near, far, along = left[place], right[place], share[place]
-            for lane in range(_LANES):
+            for lane in range(lanes):
                 above, below = np.float32(upper[near, lane]), np.float32(lower[near, lane])
                 above += (np.float32(upper[far, lane]) - above) * along
                 below += (np.float32(lower[far, lane]) - below) * along
