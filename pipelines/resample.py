@@ -92,10 +92,9 @@ def interpolate(pixels: Array, *, rows: int, cols: int, dtype: str) -> Array:
 
     Returns: dtype [rows, cols, channels].
     """
-    height, width, channels = pixels.shape
+    height, _, channels = pixels.shape
     sampled, lines = np.empty((rows, cols * channels), dtype), np.ascontiguousarray(pixels).reshape(height, -1)
-    down, across = _neighbours(height, rows, 1), _neighbours(width, cols, channels)
-    _interpolate(lines, down, across, sampled, dtype == "uint8")
+    _interpolate(lines, channels, sampled, dtype == "uint8")
     return sampled.reshape(rows, cols, channels)
 
 
@@ -265,27 +264,26 @@ def _neighbours(size: int, out: int, channels: int) -> tuple[Array, Array, Array
 
 
 @compiled
-def _interpolate(
-    lines: Array, down: tuple[Array, Array, Array], across: tuple[Array, Array, Array], into: Array, rounded: bool
-) -> None:
+def _interpolate(lines: Array, channels: int, into: Array, rounded: bool) -> None:
     """Between four values of lines [lines, places]: across two lines, and then between these."""
-    left, right, share = across
+    above, below, drop = _neighbours(len(lines), len(into), 1)
+    left, right, share = _neighbours(lines.shape[1] // channels, into.shape[1] // channels, channels)
     lanes = _lanes(len(into))
     before, after, fall = _words(lines, lanes), _words(into, lanes), np.zeros(lanes, np.float32)
     upper, lower = np.empty((2, 4 * before.shape[1], lanes), np.uint8)
     sampled = np.empty((4 * after.shape[1], lanes), into.dtype)
     for row in range(0, len(into), lanes):
         part = into[row : row + lanes]
-        _turn(lines, down[0][row : row + lanes], before, upper)
-        _turn(lines, down[1][row : row + lanes], before, lower)
-        fall[: len(part)] = down[2][row : row + lanes]
+        _turn(lines, above[row : row + lanes], before, upper)
+        _turn(lines, below[row : row + lanes], before, lower)
+        fall[: len(part)] = drop[row : row + lanes]
         for place in range(np.uint64(into.shape[1])):
             near, far, along = left[place], right[place], share[place]
             for lane in range(lanes):
-                above, below = np.float32(upper[near, lane]), np.float32(lower[near, lane])
-                above += (np.float32(upper[far, lane]) - above) * along
-                below += (np.float32(lower[far, lane]) - below) * along
-                value = above + (below - above) * fall[lane]
+                top, bottom = np.float32(upper[near, lane]), np.float32(lower[near, lane])
+                top += (np.float32(upper[far, lane]) - top) * along
+                bottom += (np.float32(lower[far, lane]) - bottom) * along
+                value = top + (bottom - top) * fall[lane]
                 sampled[place, lane] = np.int32(np.rint(value)) if rounded else value
         if rounded:
             _turn_back(sampled, after, part)

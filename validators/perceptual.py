@@ -60,14 +60,13 @@ def perceptual_hash(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> b
         )
     if min(pixels.shape[:2]) < 2 * FREQUENCIES:
         return None
-    cells = (_opaque_cells if pixels.shape[2] % 2 else _cells_on_white)(np.ascontiguousarray(pixels))
-    return _hash(cells).tobytes() or None
+    return _hash(np.ascontiguousarray(pixels)).tobytes() or None
 
 
 @compiled
-def _hash(cells: Floats) -> Array:
-    """uint8 [HASH_BYTES] of a grid [40, 40], or [0] where the picture varies in too few frequencies."""
-    seen = frequencies(cells)
+def _hash(pixels: Array) -> Array:
+    """uint8 [HASH_BYTES] of a picture, or [0] where it varies in too few frequencies."""
+    seen = frequencies(_opaque_cells(pixels) if pixels.shape[2] % 2 else _cells_on_white(pixels))
     varied = 0
     for value in seen[0]:
         varied += abs(value) >= _LEAST_AMPLITUDE
