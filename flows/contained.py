@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from nhwc.flows.children import NoAnswer, ask
 from nhwc.flows.parallel import THREADS
 from nhwc.pipelines.decode import Decoder, NeedsTensorFlow
+from nhwc.pipelines.header import scan_marks
 from nhwc.pipelines.image import Prepared, Site, complete, decoded_pixels, examine
 from nhwc.pipelines.image_recipe import FORMATS, ImageRecipe
 from nhwc.pipelines.probe import HeaderFacts, sniff
@@ -115,7 +116,7 @@ def _is_unusual(content: bytes) -> bool:
     """Whether a file of a format that nhwc reads must not even be examined here."""
     format = sniff(content[:64])
     if format in HERE:
-        return len(content) > MOST_BYTES or content.count(b"\xff\xda") > MOST_SCANS
+        return len(content) > MOST_BYTES or (format == "jpeg" and scan_marks(content) > MOST_SCANS)
     return format in FORMATS
 
 

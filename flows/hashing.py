@@ -100,13 +100,12 @@ def _hash_entry(entry: Entry, source: Source, max_bytes: int) -> HashedEntry:
                     code=Code.TOO_MANY_BYTES, stage="probe", aspect="bytes", expected=expected, found=found
                 )
                 return HashedEntry(entry=entry, size=size, violation=violation)
-            digest, most = (
-                hashlib.sha256(),
-                min(READ_AT_ONCE, max(size + 1, 1 << 16)),
-            )  # memory for hardly more than it has
-            while more := file.read(most):
-                digest.update(more)
-            return HashedEntry(entry=entry, sha256=digest.hexdigest(), size=file.tell())
+            content = file.read(min(size + 1, READ_AT_ONCE))
+            digest, read = hashlib.sha256(content), len(content)
+            while read != size and (content := file.read(READ_AT_ONCE)):
+                digest.update(content)
+                read += len(content)
+            return HashedEntry(entry=entry, sha256=digest.hexdigest(), size=read)
     except OSError as error:
         return HashedEntry(entry=entry, violation=unreadable(error))
 

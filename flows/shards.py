@@ -295,7 +295,7 @@ def read_at_most(file: BinaryIO, most: int) -> bytes:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     content = file.read(min(most, size + 1))
-    while content and len(content) < most and (more := file.read(most - len(content))):
+    while content and len(content) not in (size, most) and (more := file.read(most - len(content))):
         content += more
     return content
 

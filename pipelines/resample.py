@@ -33,6 +33,13 @@ _BITS = 22
 
 _HALF = 1 << (_BITS - 1)
 
+_MOST_LANES = 160
+"""Lines that are worked on side by side, at most: turned, so that the same place of each lies next to the others', and
+the machine computes many at a time."""
+
+# places have no sign, and need no look at whether they are < 0
+_ONE, _TWO, _THREE = np.uint64(1), np.uint64(2), np.uint64(3)
+
 
 def resample(pixels: Array, *, box: Box, rows: int, cols: int, method: Antialiased) -> Array:
     """A box of the image at rows and cols, antialiased, as `PIL.Image.resize`.
@@ -45,7 +52,7 @@ def resample(pixels: Array, *, box: Box, rows: int, cols: int, method: Antialias
 
     Returns: uint8 [rows, cols, channels].
     """
-    height, width, channels = pixels.shape
+    height, width, _ = pixels.shape
     left, top, right, bottom = box
     kernel, support = _KERNELS[method]
     starts, weights = _taps(height, top, bottom, rows, kernel, support)
@@ -54,24 +61,24 @@ def resample(pixels: Array, *, box: Box, rows: int, cols: int, method: Antialias
     down = None if (top, bottom, rows) == (0, height, height) else (starts - np.uint64(first), weights)
     across = None if (left, right, cols) == (0, width, width) else _taps(width, left, right, cols, kernel, support)
     if down is not None and height - rows > 2 * max(width - cols, 0):  # where many rows go, they go first: Pillow #9549
-        lines, down = _along_cols(lines, down, channels), None
+        lines, down = _along_cols(lines, down), None
     if across is not None:
         lines = _along_rows(lines, across)
-    return np.ascontiguousarray(lines[..., :channels]) if down is None else _along_cols(lines, down, channels)
+    return lines if down is None else _along_cols(lines, down)
 
 
 def _along_rows(lines: Array, taps: tuple[Array, Array]) -> Array:
-    """[rows, cols, channels] to other cols; of 3 channels it makes 4, the last without meaning."""
-    channels = lines.shape[2]
-    sampled = np.empty((len(lines), len(taps[0]), channels if channels == 1 else 4), np.uint8)
-    (_across if channels == 1 else _across_colour)(lines, *taps, sampled)
-    return sampled
+    """[rows, cols, channels] to other cols."""
+    rows, _, channels = lines.shape
+    sampled = np.empty((rows, len(taps[0]) * channels), np.uint8)
+    _across(lines.reshape(rows, -1), *taps, channels, sampled)
+    return sampled.reshape(rows, -1, channels)
 
 
-def _along_cols(lines: Array, taps: tuple[Array, Array], channels: int) -> Array:
-    """[rows, cols, channels or more] to other rows."""
-    sampled = np.empty((len(taps[0]), lines.shape[1], channels), np.uint8)
-    _down(lines, *taps, sampled)
+def _along_cols(lines: Array, taps: tuple[Array, Array]) -> Array:
+    """[rows, cols, channels] to other rows."""
+    sampled = np.empty((len(taps[0]), *lines.shape[1:]), np.uint8)
+    _down(lines.reshape(len(lines), -1), *taps, sampled.reshape(len(sampled), -1))
     return sampled
 
 
@@ -85,10 +92,9 @@ def interpolate(pixels: Array, *, rows: int, cols: int, dtype: str) -> Array:
 
     Returns: dtype [rows, cols, channels].
     """
-    height, width, channels = pixels.shape
+    height, _, channels = pixels.shape
     sampled, lines = np.empty((rows, cols * channels), dtype), np.ascontiguousarray(pixels).reshape(height, -1)
-    down, across = _neighbours(height, rows, 1), _neighbours(width, cols, channels)
-    _interpolate(lines, down, across, sampled, dtype == "uint8")
+    _interpolate(lines, channels, sampled, dtype == "uint8")
     return sampled.reshape(rows, cols, channels)
 
 
@@ -145,69 +151,97 @@ def _taps(size: int, first: int, last: int, out: int, kernel: int, support: floa
 
 
 @compiled
-def _across(lines: Array, starts: Array, weights: Array, into: Array) -> None:
-    """Along each line [lines, cols, channels], channel by channel."""
-    for row in range(len(lines)):
-        for channel in range(lines.shape[2]):
-            line = lines[row, :, channel]
-            for col in range(np.uint64(into.shape[1])):  # numbers without a sign need no look at whether they are < 0
-                total = np.int32(_HALF)
-                for tap in range(np.uint64(weights.shape[1])):
-                    total += np.int32(line[starts[col] + tap]) * weights[col, tap]
-                into[row, col, channel] = min(max(total >> _BITS, 0), 255)
-
-
-@compiled
-def _across_colour(lines: Array, starts: Array, weights: Array, into: Array) -> None:
-    """The same of [lines, cols, 3] into [lines, cols, 4], whose fourth channel means nothing.
-
-    A register takes four values at once: a pixel's, and the first of the next. The very last pixel has none after it.
-    """
-    _across(lines[-1:], starts, weights, into[-1:])
-    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
-    values, totals = lines.reshape(-1), np.empty(4 * into.shape[1], np.int32)
-    for row in range(len(lines) - 1):
-        begin = np.uint64(row) * np.uint64(lines.shape[1]) * three
-        for col in range(np.uint64(into.shape[1])):
-            red = green = blue = beyond = np.int32(_HALF)
-            place = begin + three * starts[col]
-            for tap in range(np.uint64(weights.shape[1])):
-                weight, at = weights[col, tap], place + three * tap
-                red += np.int32(values[at]) * weight
-                green += np.int32(values[at + one]) * weight
-                blue += np.int32(values[at + two]) * weight
-                beyond += np.int32(values[at + three]) * weight
-            at = four * col
-            totals[at], totals[at + one], totals[at + two], totals[at + three] = red, green, blue, beyond
-        _round(totals, into[row].reshape(-1))
+def _across(lines: Array, starts: Array, weights: Array, channels: int, into: Array) -> None:
+    """Along each line [lines, places], places being cols by channels, into as many [lines, places]."""
+    lanes = _lanes(len(lines))
+    step, taps = np.uint64(channels), np.uint64(weights.shape[1])
+    before, after = _words(lines, lanes), _words(into, lanes)
+    places = 4 * before.shape[1] + channels  # a pixel more than there are: a tap that weighs 0 may lie there
+    columns = np.empty((places, lanes), np.uint8)
+    sampled, totals = np.empty((4 * after.shape[1], lanes), np.uint8), np.empty(lanes, np.int32)
+    for row in range(0, len(lines), lanes):
+        _turn(lines, np.arange(row, min(row + lanes, len(lines))), before, columns)
+        for place in range(np.uint64(into.shape[1])):
+            col = place // step
+            at = starts[col] * step + place % step
+            for lane in range(lanes):
+                totals[lane] = _HALF
+            for tap in range(np.uint64(0), taps, _TWO):  # two at once: totals are read and written half as often
+                one = weights[col, tap]
+                other = weights[col, tap + _ONE] if tap + _ONE < taps else np.int32(0)
+                for lane in range(lanes):
+                    totals[lane] += np.int32(columns[at, lane]) * one + np.int32(columns[at + step, lane]) * other
+                at += _TWO * step
+            for lane in range(lanes):
+                sampled[place, lane] = min(max(totals[lane] >> _BITS, 0), 255)
+        _turn_back(sampled, after, into[row : row + lanes])
 
 
 @compiled
 def _down(lines: Array, starts: Array, weights: Array, into: Array) -> None:
-    """Along each col of [lines, cols, channels or more] into [rows, cols, channels]."""
-    width = lines.shape[1] * lines.shape[2]
-    flat, totals, rounded = lines.reshape(len(lines), width), np.empty(width, np.int32), np.empty(width, np.uint8)
-    pixels = rounded.reshape(lines.shape[1], lines.shape[2])
+    """Along each place of lines [lines, places] into other lines."""
+    totals = np.empty(lines.shape[1], np.int32)
     for row in range(len(into)):
         totals[:] = _HALF
-        for tap in range(weights.shape[1]):
-            _add(flat[starts[row] + np.uint64(tap)], weights[row, tap], totals)
-        _round(totals, rounded)
-        for col in range(np.uint64(into.shape[1])):
-            for channel in range(np.uint64(into.shape[2])):
-                into[row, col, channel] = pixels[col, channel]
+        for tap in range(np.uint64(weights.shape[1])):
+            line, weight = lines[starts[row] + tap], weights[row, tap]
+            for place in range(len(totals)):
+                totals[place] += np.int32(line[place]) * weight
+        for place in range(len(totals)):
+            into[row, place] = min(max(totals[place] >> _BITS, 0), 255)
 
 
 @compiled
-def _add(line: Array, weight: Any, totals: Array) -> None:
-    for place in range(len(totals)):
-        totals[place] += np.int32(line[place]) * weight
+def _lanes(lines: int) -> int:
+    """How many of so many lines to take at a time: each time as many, in whole registers of 16 values."""
+    times = -(-lines // _MOST_LANES)
+    return -(-lines // (16 * times)) * 16
 
 
 @compiled
-def _round(totals: Array, into: Array) -> None:
-    for place in range(len(totals)):
-        into[place] = min(max(totals[place] >> _BITS, 0), 255)
+def _words(lines: Array, lanes: int) -> Array:
+    """Memory for so many lines of uint8 [lines, places] as words of four: uint32 [lanes, words]."""
+    return np.empty((lanes, -(-lines.shape[1] // 4)), np.uint32)
+
+
+@compiled
+def _turn(lines: Array, numbers: Array, words: Array, columns: Array) -> None:
+    """Lines of these numbers, of uint8 [lines, places], as the first lanes of columns [places or more, lanes]."""
+    values, lanes = words.view(np.uint8), columns.shape[1]
+    column = np.empty(lanes, np.uint32)
+    for lane in range(np.uint64(len(numbers))):
+        number = np.uint64(numbers[lane])
+        for place in range(np.uint64(lines.shape[1])):
+            values[lane, place] = lines[number, place]
+    for word in range(np.uint64(words.shape[1])):
+        for lane in range(np.uint64(lanes)):
+            column[lane] = words[lane, word]
+        at = word * np.uint64(4)
+        for lane in range(lanes):
+            columns[at, lane] = column[lane]
+        for lane in range(lanes):
+            columns[at + _ONE, lane] = column[lane] >> 8
+        for lane in range(lanes):
+            columns[at + _TWO, lane] = column[lane] >> 16
+        for lane in range(lanes):
+            columns[at + _THREE, lane] = column[lane] >> 24
+
+
+@compiled
+def _turn_back(columns: Array, words: Array, lines: Array) -> None:
+    """The first lanes of columns [places or more, lanes] as lines of uint8 [lines, places]."""
+    values, lanes = words.view(np.uint8), columns.shape[1]
+    column = np.empty(lanes, np.uint32)
+    for word in range(np.uint64(words.shape[1])):
+        at = word * np.uint64(4)
+        for lane in range(lanes):
+            low = np.uint32(columns[at, lane]) | np.uint32(columns[at + _ONE, lane]) << 8
+            column[lane] = low | np.uint32(columns[at + _TWO, lane]) << 16 | np.uint32(columns[at + _THREE, lane]) << 24
+        for lane in range(np.uint64(lanes)):
+            words[lane, word] = column[lane]
+    for lane in range(np.uint64(len(lines))):
+        for place in range(np.uint64(lines.shape[1])):
+            lines[lane, place] = values[lane, place]
 
 
 @compiled
@@ -230,27 +264,28 @@ def _neighbours(size: int, out: int, channels: int) -> tuple[Array, Array, Array
 
 
 @compiled
-def _interpolate(
-    lines: Array, down: tuple[Array, Array, Array], across: tuple[Array, Array, Array], into: Array, rounded: bool
-) -> None:
-    """Between four values of lines [rows, values]: across two lines, and then between these."""
-    line = np.empty(lines.shape[1], np.float32)
-    above, below = np.empty(into.shape[1], np.float32), np.empty(into.shape[1], np.float32)
-    left, right, share = across
-    for row in range(len(into)):
-        for number, between in ((down[0][row], above), (down[1][row], below)):
-            _between(lines[number], line, left, right, share, between)
-        fall = down[2][row]
-        for place in range(len(above)):
-            value = above[place] + (below[place] - above[place]) * fall
-            into[row, place] = np.rint(value) if rounded else value
-
-
-@compiled
-def _between(values: Array, line: Array, left: Array, right: Array, share: Array, into: Array) -> None:
-    """Between pairs of values, by way of a line of float32."""
-    for place in range(len(line)):
-        line[place] = values[place]
-    for place in range(np.uint64(len(left))):
-        value = line[left[place]]
-        into[place] = value + (line[right[place]] - value) * share[place]
+def _interpolate(lines: Array, channels: int, into: Array, rounded: bool) -> None:
+    """Between four values of lines [lines, places]: across two lines, and then between these."""
+    above, below, drop = _neighbours(len(lines), len(into), 1)
+    left, right, share = _neighbours(lines.shape[1] // channels, into.shape[1] // channels, channels)
+    lanes = _lanes(len(into))
+    before, after, fall = _words(lines, lanes), _words(into, lanes), np.zeros(lanes, np.float32)
+    upper, lower = np.empty((2, 4 * before.shape[1], lanes), np.uint8)
+    sampled = np.empty((4 * after.shape[1], lanes), into.dtype)
+    for row in range(0, len(into), lanes):
+        part = into[row : row + lanes]
+        _turn(lines, above[row : row + lanes], before, upper)
+        _turn(lines, below[row : row + lanes], before, lower)
+        fall[: len(part)] = drop[row : row + lanes]
+        for place in range(np.uint64(into.shape[1])):
+            near, far, along = left[place], right[place], share[place]
+            for lane in range(lanes):
+                top, bottom = np.float32(upper[near, lane]), np.float32(lower[near, lane])
+                top += (np.float32(upper[far, lane]) - top) * along
+                bottom += (np.float32(lower[far, lane]) - bottom) * along
+                value = top + (bottom - top) * fall[lane]
+                sampled[place, lane] = np.int32(np.rint(value)) if rounded else value
+        if rounded:
+            _turn_back(sampled, after, part)
+        else:
+            part[:] = sampled[: part.shape[1], : len(part)].T

@@ -96,6 +96,15 @@ class TensorContract:
         """Whether every size is one number, the dtype is one, and a value range is given."""
         return None not in self.shape and isinstance(self.dtype, str) and self.value_range is not None
 
+    def settled_by(self, sizes: tuple[int, ...], dtype: str) -> bool:
+        """Whether any tensor of these sizes and this dtype keeps the contract, whatever its values are."""
+        if len(sizes) != len(self.axes) or dtype not in self.dtypes or not self.range_settled_by(dtype):
+            return False
+        for axis, size in zip(self.axes, sizes, strict=True):  # noqa: SIM110  `all` takes twice as long
+            if not axis.allows(size):
+                return False
+        return True
+
     def range_settled_by(self, dtype: str) -> bool:
         """Whether no value of this dtype can lie outside the value range: then no value needs a look."""
         if self.value_range is None:

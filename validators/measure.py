@@ -312,14 +312,14 @@ def _thumbnail(gray: Array) -> Array:
 @compiled
 def _shrunk_rows(image: Array, after: int) -> Array:
     """float32 [rows, cols] with as many rows as asked for, turned to [cols, rows]."""
-    shrunk = np.empty((image.shape[1], after), np.float32)
+    shrunk, line = np.empty((image.shape[1], after), np.float32), np.empty(image.shape[1], np.float32)
     for row in range(after):
-        line = np.zeros(image.shape[1], np.float32)
+        line[:] = 0
         first, weights = _taps(len(image), after, row)
         for tap in range(len(weights)):
-            weight, before = weights[tap], image[first + tap]
+            weight, before = weights[tap], first + tap
             for col in range(len(line)):
-                line[col] += weight * before[col]
+                line[col] += weight * image[before, col]
         for col in range(len(line)):
             shrunk[col, row] = line[col]
     return shrunk
@@ -396,14 +396,21 @@ def _sums_of_repeating(planes: Array, upright: bool) -> Array:
     for place in range(count):
         for plane in range(len(planes)):
             line = planes[plane, place] if upright else planes[plane, :, place]
-            for pixel in range(pixels):
-                if pixel >= shift and line[pixel] != line[pixel - shift]:
-                    sums[place] = -1
-                    break
-                sums[place] += line[pixel]
-            if sums[place] < 0:
+            if not _repeats(line, shift):
+                sums[place] = -1
                 break
+            for pixel in range(pixels):
+                sums[place] += line[pixel]
     return sums
+
+
+@compiled
+def _repeats(line: Array, shift: int) -> bool:
+    """Whether each value is the same as the one so many before it."""
+    for place in range(shift, len(line)):  # noqa: SIM110  the compiler knows no generator in `all`
+        if line[place] != line[place - shift]:
+            return False
+    return True
 
 
 @compiled

@@ -60,14 +60,13 @@ def perceptual_hash(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> b
         )
     if min(pixels.shape[:2]) < 2 * FREQUENCIES:
         return None
-    cells = (_opaque_cells if pixels.shape[2] % 2 else _cells_on_white)(np.ascontiguousarray(pixels))
-    return _hash(cells).tobytes() or None
+    return _hash(np.ascontiguousarray(pixels)).tobytes() or None
 
 
 @compiled
-def _hash(cells: Floats) -> Array:
-    """uint8 [HASH_BYTES] of a grid [40, 40], or [0] where the picture varies in too few frequencies."""
-    seen = frequencies(cells)
+def _hash(pixels: Array) -> Array:
+    """uint8 [HASH_BYTES] of a picture, or [0] where it varies in too few frequencies."""
+    seen = frequencies(_opaque_cells(pixels) if pixels.shape[2] % 2 else _cells_on_white(pixels))
     varied = 0
     for value in seen[0]:
         varied += abs(value) >= _LEAST_AMPLITUDE
@@ -97,14 +96,17 @@ def frequencies(grid: Floats) -> Floats:
 
 @compiled
 def _product(left: Floats, right: Floats) -> Floats:
-    """Of two small matrices; one by BLAS could start threads."""
+    """Of two small matrices, [rows, cells] and [cells, cols]; one by BLAS could start threads.
+
+    Four terms at once, still added one by one: so the sums are read and written a quarter as often.
+    """
     product = np.zeros((left.shape[0], right.shape[1]), np.float32)
-    for row in range(left.shape[0]):
-        line = product[row]
-        for inner in range(left.shape[1]):
-            factor, other = left[row, inner], right[inner]
-            for col in range(len(line)):
-                line[col] += factor * other[col]
+    for row in range(len(left)):
+        for cell in range(0, CELLS, 4):
+            one, two, three, four = left[row, cell], left[row, cell + 1], left[row, cell + 2], left[row, cell + 3]
+            for col in range(right.shape[1]):
+                total = product[row, col] + one * right[cell, col] + two * right[cell + 1, col]
+                product[row, col] = total + three * right[cell + 2, col] + four * right[cell + 3, col]
     return product
 
 
@@ -115,13 +117,13 @@ def _opaque_cells(pixels: Array) -> Floats:
     row_samples, col_samples = _samples(rows, 1), _samples(cols, channels)
     lines = pixels.reshape(rows, cols * channels)
     scale = 255 / (1000 * _white(pixels) * row_samples.shape[1] * col_samples.shape[1])
-    cells = np.empty((CELLS, CELLS), np.float32)
+    cells, band = np.empty((CELLS, CELLS), np.float32), np.empty(cols * channels, np.uint32)
     for cell_row in range(CELLS):
-        band = np.zeros(cols * channels, np.uint32)
-        for row in row_samples[cell_row]:
-            line = lines[row]
-            for place in range(len(line)):
-                band[place] += line[place]
+        band[:] = 0
+        for sample in range(0, row_samples.shape[1], 3):
+            one, two, three = row_samples[cell_row, sample : sample + 3]
+            for place in range(len(band)):
+                band[place] += lines[one, place] + lines[two, place] + lines[three, place]
         for cell_col in range(CELLS):
             total = 0
             for start in col_samples[cell_col]:

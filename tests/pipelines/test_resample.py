@@ -65,6 +65,14 @@ def test_which_axis_goes_first_is_pillows(rows, cols):
     )
 
 
+@pytest.mark.parametrize("height", [15, 160, 161, 321])
+def test_as_many_rows_as_are_worked_on_at_a_time_and_more(height):
+    """The last of them are fewer."""
+    pixels, box = noise(height, 40, 3, 7), (0, 0, 40, height)
+    expected = by_pillow(pixels, box, 20, 13, "bicubic")
+    np.testing.assert_array_equal(expected, resample(pixels, box=box, rows=20, cols=13, method="bicubic"))
+
+
 @pytest.mark.parametrize("method", PILLOWS)
 def test_photographs_at_224(method):
     """Sizes as photographs have them, upright and not, seen through a view that is turned."""
@@ -81,7 +89,16 @@ def test_photographs_at_224(method):
 )
 def test_between_four_pixels_is_tensorflows(size, target, channels, seed):
     """float32 to the bit, and rounded."""
-    pixels, (rows, cols) = noise(*size, channels, seed), target
+    is_tensorflows(noise(*size, channels, seed), *target)
+
+
+@pytest.mark.parametrize("rows", [1, 15, 160, 161, 224, 321])
+def test_between_four_pixels_of_as_many_rows_as_are_worked_on_at_a_time_and_more(rows):
+    """The last of them are fewer."""
+    is_tensorflows(noise(75, 50, 3, 7), rows, 22)
+
+
+def is_tensorflows(pixels: np.ndarray, rows: int, cols: int) -> None:
     expected = tf.image.resize(pixels, (rows, cols), antialias=False).numpy()
     np.testing.assert_array_equal(expected, interpolate(pixels, rows=rows, cols=cols, dtype="float32"))
     np.testing.assert_array_equal(
