@@ -27,16 +27,17 @@ ROWS = COLS = 224
 Pass = Callable[[], int]
 """One pass over the photographs; how many there were."""
 
+made = ExitStack()
+"""What a pass has written: it is removed once the pass has been timed."""
+
 
 def ours(folder: Path, antialias: bool, *, reduce: bool = False) -> Pass:
     """Everything up to what is published: sha256, probe, checks, figures, hashes, duplicates, synced shards."""
     from nhwc.flows.ingest import draft_of
     from nhwc.flows.recipe import Recipe
 
-    places = tempfile.TemporaryDirectory()  # removed at the end: to delete what was made is no part of making it
-
     def run() -> int:
-        place = tempfile.mkdtemp(dir=places.name)
+        place = made.enter_context(tempfile.TemporaryDirectory())
         image = {"rows": ROWS, "cols": COLS, "channels": 3, "resize": {"antialias": antialias, "reduce": reduce}}
         recipe = {"dataset": "d", "source": {"kind": "folder", "path": str(folder)}, "publish": {"to": place}}
         draft = draft_of(Recipe.model_validate(recipe | {"image": image}))
@@ -197,10 +198,12 @@ def serve(name: str, folder: Path, antialias: bool) -> None:
     os.dup2(2, 1)  # what libraries print is not for us
     run = PASSES[name][1](folder, antialias)
     run()
+    made.close()
     for _ in iter(lambda: print("ready", file=answers, flush=True) or sys.stdin.readline(), ""):
         start = time.perf_counter()
         count = run()
         print(count / (time.perf_counter() - start), file=answers, flush=True)
+        made.close()
 
 
 class Contender:

@@ -137,8 +137,8 @@ def flows(asked: argparse.Namespace, say: Say, home: Path) -> None:
 
 
 def manifests(asked: argparse.Namespace, say: Say, home: Path) -> None:
-    """A manifest of a million rows, simulated: the gate over it, beside a quarter of it."""
-    smallest, middle, largest = (100, 5_000, 20_000) if asked.quick else (1_000, 250_000, 1_000_000)
+    """A manifest of a million rows, simulated: the gate over it, beside half of it."""
+    smallest, middle, largest = (100, 5_000, 20_000) if asked.quick else (1_000, 500_000, 1_000_000)
     versions = {}
     for seed, rows in enumerate((smallest, middle, largest)):
         made = "import sys; from pathlib import Path; from gate_scale import make_version;"
