@@ -27,6 +27,11 @@ MIXED_SIZE = (224, 224)
 """Rows and cols proposed where the images have more than one size: what most pretrained models take."""
 
 
+SMALL_GRAY, HOLDS_LITTLE = 64, {"low_information": 0.25, "low_bit_depth": 0.3}
+"""Gray images of at most so many rows and cols are mostly drawings on an empty ground, as digits and Fashion-MNIST are.
+By the thresholds for photographs a sixth of Fashion-MNIST would be warned of; by these none is, but what is empty."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
     """The text of a recipe, and of the contract that it freezes; no contract where there are no classes yet."""
@@ -61,6 +66,9 @@ def propose_recipe(source: str | Path, *, recipe: Path, contract: Path) -> Propo
     checks: dict[str, object] = {"bad_fraction": 0.02, "bad_fraction_per_class": 0.1}
     if found.classes:
         checks["contract"] = contract.name
+    small = all(one.channels <= 2 and max(one.rows, one.cols) <= SMALL_GRAY for one in found.facts)
+    if small:
+        checks["thresholds"] = HOLDS_LITTLE
     parts = [
         f"# {len(found.facts):,} images found, {found.codes.total():,} other entries" + _listed(found.codes),
         yaml.safe_dump({"dataset": name}).rstrip(),
@@ -77,6 +85,7 @@ def propose_recipe(source: str | Path, *, recipe: Path, contract: Path) -> Propo
             if found.classes
             else []
         ),
+        *(["# small gray images hold less than the photographs that thresholds are made for"] if small else []),
         _yaml({"checks": checks}),
         _yaml({"publish": {"to": _place(source, recipe.parent, name)}}),
     ]

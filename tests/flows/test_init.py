@@ -19,6 +19,7 @@ from nhwc.flows.init import propose_recipe
 from nhwc.flows.inspect import inspect
 from nhwc.flows.recipe import Recipe, read_recipe
 from nhwc.validators.errors import RecipeError
+from nhwc.validators.violation import Code
 
 
 def source_of(folder: Path, *names: str) -> Path:
@@ -141,6 +142,35 @@ def test_the_contract_that_was_found_is_frozen(tmp_path: Path) -> None:
     assert [("contract_changed", *words) for words in expected] == broken
     verdict = gate(recipe.dataset_path)
     assert 2 == verdict.by_code()["contract_changed"]
+
+
+@pytest.mark.parametrize(("side", "channels", "small"), [(28, 1, True), (64, 1, True), (65, 1, False), (28, 3, False)])
+def test_small_gray_images_have_thresholds_of_their_own(tmp_path: Path, side: int, channels: int, small: bool) -> None:
+    """Thin strokes on black are no fault there; what shows nothing still is found."""
+    folder = tmp_path / "digits" / "one"
+    folder.mkdir(parents=True)
+    for number in range(12):
+        drawn = np.zeros((side, side), np.uint8)
+        if number:
+            drawn[3 + number % 4 : side - 4, side // 2 - 2 : side // 2 + 1] = [90 + number, 255, 170]
+        Image.fromarray(drawn).convert("L" if channels == 1 else "RGB").save(folder / f"{number}.png")
+    recipe = proposed(tmp_path / "digits", tmp_path / "recipe.yaml")
+    run_ingest(recipe)
+    verdict = gate(recipe.dataset_path)
+    assert {"blank": 1} == verdict.by_code()
+    warned = [one.sample_id for one in verdict.warnings if one.code == Code.LOW_INFORMATION]
+    assert (1 if small else 12) == len(warned)
+
+
+@pytest.mark.skipif("NHWC_CORPUS" not in os.environ, reason="NHWC_CORPUS is unset")
+def test_fashion_mnist_as_proposed_is_hardly_warned_of(tmp_path: Path) -> None:
+    """Of 10,000, a few that are dark."""
+    recipe = proposed(Path(os.environ["NHWC_CORPUS"], "datasets", "fashion_mnist_idx"), tmp_path / "recipe.yaml")
+    run_ingest(recipe)
+    verdict = gate(recipe.dataset_path)
+    assert verdict.passed
+    assert {one.code for one in verdict.warnings} == {Code.DARK}
+    assert len(verdict.warnings) < 10
 
 
 def test_no_classes_no_contract(tmp_path: Path) -> None:
