@@ -101,9 +101,11 @@ def beside() -> Iterator[HandOver]:
 
     try:
         yield hand_over
-    except BaseException:
-        for thread, _ in running:  # what goes on must not outlive the caller's hold of the place it writes to
+    except BaseException as error:
+        for thread, errors in running:  # what goes on must not outlive the caller's hold of the place it writes to
             _join(thread)
+            for other in errors:
+                error.add_note(f"beside it failed: {other!r}")
         raise
     end()
 

@@ -93,8 +93,8 @@ class Cast:
         dtype: what comes out.
         shift, spread: float32[channels] or float32[]; None: the values stay, only the dtype changes.
 
-    Division, not multiplication by a reciprocal: with scale `unit` and `signed` every result is the float32 nearest to
-    the exact one, and the ends of the stored range fall exactly on 0, 1 and -1.
+    As by division in float32, not by multiplying with its reciprocal: with scale `unit` and `signed` every result is
+    the float32 nearest to the exact one, and the ends of the stored range fall exactly on 0, 1 and -1.
     """
 
     dtype: str

@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 
 from nhwc.pipelines.image_recipe import ImageRecipe
-from nhwc.pipelines.loops import write_copies
 from nhwc.pipelines.opened import OpenedShards
 from nhwc.pipelines.stopwatch import Stopwatch, timed
 from nhwc.pipelines.store import Images, Shard
@@ -60,6 +59,8 @@ class Gather:
         stopwatch: Stopwatch | None = None,
         bring: Callable[[Path], object] | None = None,
     ) -> None:
+        from nhwc.pipelines.loops import write_copies  # noqa: PLC0415  numba, which contracts are printed without
+
         self._paths, self._contract, self._new = shards, contract, new
         self._dtype, self._write = dtype, write or write_copies
         if decoding is not None:

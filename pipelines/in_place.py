@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -29,7 +30,7 @@ LARGE_IMAGE = 16 * 2**10
 """Bytes. Smaller images are copied in less time than it takes to hand a batch on."""
 
 MOST_STRETCHES = 64
-"""Each is a map, which keeps a file open; 64 full shards are more than fits into the memory of most machines."""
+"""Those of a shard share a map, which keeps a file open; 64 full shards are more than most machines hold in memory."""
 
 _READ_BYTES = 1 << 20
 
@@ -40,7 +41,8 @@ Columns = tuple[Array, ...]
 def in_place(plan: Plan) -> tf.data.Dataset | None:
     """The batches of each epoch, all in the same order; None where they have to be copied, or something is wrong.
 
-    What decides is of the version and of what is asked for alone, so that a checkpoint fits in another process too.
+    What decides is of the version and of what is asked for, so that a checkpoint fits in another process too; but a
+    process that may open no more files copies.
     """
     if not _can_be(plan) or (stretches := _stretches(plan)) is None:
         return None
@@ -56,6 +58,8 @@ def in_place(plan: Plan) -> tf.data.Dataset | None:
 
 def _can_be(plan: Plan) -> bool:
     """Whether every epoch is the same and a batch is what is stored."""
+    if not (tf.executing_eagerly() or tf.inside_function()):
+        return False  # a graph of TensorFlow 1 takes no tensors in
     options, stored = plan.options, plan.contracts["load"]
     each_epoch_alike = not options.shuffle and options.shard[1] == 1 and options.start_batch % plan.dealing.steps == 0
     a_whole_batch = plan.samples.height >= options.batch_size
@@ -101,16 +105,21 @@ def _mapped(plan: Plan) -> list[Array]:
         with path.open("rb") as file:
             own = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         mapped.append(np.frombuffer(own, images.dtype, images.size, begins).reshape(images.shape))
-    Thread(target=_read_ahead, args=(plan.shards,), daemon=True).start()
+    Thread(target=_read_ahead, args=(plan.shards, weakref.ref(mapped[0])), daemon=True).start()
     return mapped
 
 
-def _read_ahead(paths: Sequence[Path]) -> None:
-    """Have shards read from storage, one after another, beside the consumer's work; what is in memory is left alone."""
+def _read_ahead(paths: Sequence[Path], wanted: Callable[[], object]) -> None:
+    """Have shards read from storage, one after another, beside the consumer's work; what is in memory is left alone.
+
+    Ends once `wanted` gives None: nothing holds the maps any more.
+    """
     with suppress(OSError, AttributeError):  # of no matter: then they are read when they are needed
         for path in paths:
             with path.open("rb", buffering=0) as file:
                 for begin in range(0, path.stat().st_size, _READ_BYTES):
+                    if wanted() is None:
+                        return
                     try:
                         os.preadv(file.fileno(), [bytearray(1)], begin, os.RWF_NOWAIT)
                     except BlockingIOError:

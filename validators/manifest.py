@@ -144,7 +144,8 @@ SCHEMA = pa.DataFrameSchema(
 def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
     """A manifest of these rows, sorted by path: columns that a row lacks are null.
 
-    Raises KeyError where a row has what is no column of a manifest: it would be lost without a word.
+    Raises KeyError where a row has what is no column of a manifest, which would be lost without a word, and TypeError
+    where a value is of another type than its column.
     """
     foreign = sorted(set[str]().union(*rows) - COLUMNS.keys())
     if foreign:

@@ -6,6 +6,7 @@ import io
 import tempfile
 from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
 from importlib.resources import files
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -43,7 +44,11 @@ def page_template() -> Template:
 
 
 class _BesideSource(BytecodeCache):
-    """In __pycache__, where that can be written; what is damaged there, or of another source, is not taken."""
+    """In __pycache__, where that can be written; what is damaged there, or was made otherwise, is not taken."""
+
+    def get_source_checksum(self, source: str) -> str:
+        """Of the template and of all else that decides what is made of it."""
+        return super().get_source_checksum("\0".join((source, version("jinja2"), part("template.py"))))
 
     def load_bytecode(self, bucket: Bucket) -> None:
         with suppress(Exception):  # OSError where there is none yet; a damaged one raises nearly anything

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -50,11 +51,11 @@ def _of_stored(subject: Subject, kept: pl.DataFrame) -> Iterator[tuple[str, Thum
     if subject.pictures is None:
         return
     for rows in kept.sort("shard", "row").partition_by("shard"):
-        shown = on_all_cores(partial(stored_thumbnail, contract=subject.contract), subject.pictures(rows), at_once=4)
-        try:
-            yield from zip(rows["sample_id"], shown, strict=True)
-        except (OSError, ValueError, LookupError):
-            continue  # a shard that is missing or damaged: the report is wanted then above all
+        pictures = list[Array]()
+        with suppress(OSError, ValueError, LookupError):  # missing or damaged: the report is wanted then above all
+            pictures.extend(subject.pictures(rows))
+        shown = on_all_cores(partial(stored_thumbnail, contract=subject.contract), pictures, at_once=4)
+        yield from zip(rows["sample_id"], shown, strict=False)
 
 
 def stored_thumbnail(image: Array, contract: TensorContract) -> Thumbnail:

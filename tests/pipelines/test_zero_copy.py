@@ -66,15 +66,20 @@ def test_the_iterator_of_numpy_arrays_copies_nothing(write_version):
             assert not array.flags.writeable
 
 
-def test_what_pytorch_writes_stays_out_of_the_shard(write_version):
-    """A tensor made of a batch may be written into: its pages are its own from then on."""
+@pytest.mark.parametrize("side", [16, 80])
+def test_what_pytorch_writes_stays_out_of_the_shard(write_version, side):
+    """A tensor made of a batch that is a copy may be written into; of one that is pages, only the process sees it."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: it is tried where it is")
-    version = write_version(16, rows=16, cols=16, splits=("train",), shards=1)
+    version = write_version(16, rows=side, cols=side, splits=("train",), shards=1)
     before = version.shards[0].read_bytes()
-    expected = np.stack(list(version.images.values()))
+    shuffled = nhwc.load(version.folder, batch_size=16, shuffle=True, with_ids=True)
     for _ in range(2):
-        (images, _), *_ = list(nhwc.load(version.folder, batch_size=16))
+        images, _, ids = next(iter(shuffled))
+        expected = np.stack([version.images[one.decode()] for one in ids.numpy()])
         np.testing.assert_array_equal(expected, images)
         torch.from_dlpack(images).add_(1)
         np.testing.assert_array_equal(expected + 1, images)
+        images, _ = next(iter(nhwc.load(version.folder, batch_size=16)))
+        np.testing.assert_array_equal(np.stack(list(version.images.values())), images)
+        torch.from_dlpack(images).add_(1)
     assert before == version.shards[0].read_bytes()
