@@ -127,6 +127,24 @@ def test_a_damaged_shard_ends_the_iteration_and_is_named(write_version):
         list(load(written.folder, batch_size=4))
 
 
+def test_any_graph_takes_the_batches(write_version):
+    """A function's takes the pages; one of TensorFlow 1, which takes no tensors in, copies."""
+    written = write_version(16, shards=2, splits=("train",), **LARGE)
+    total = int(sum(image.sum(dtype=np.int64) for image in written.images.values()))
+
+    @tf.function
+    def summed() -> tf.Tensor:
+        found = tf.constant(0, tf.int64)
+        for batch in load(written.folder, batch_size=8):
+            found += tf.reduce_sum(tf.cast(batch[0], tf.int64))
+        return found
+
+    assert total == summed().numpy()
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        images, _ = tf.compat.v1.data.make_one_shot_iterator(load(written.folder, batch_size=16)).get_next()
+        assert total == session.run(images).sum(dtype=np.int64)
+
+
 @pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="the system cannot say what lies in memory")
 def test_shards_are_read_ahead(write_version):
     """What is not in memory yet is brought there beside the consumer."""
