@@ -63,12 +63,6 @@ def propose_recipe(source: str | Path, *, recipe: Path, contract: Path) -> Propo
     rows, cols, why_size = _size(found.facts)
     channels, why_channels = _channels(found.facts)
     name = _dataset_name(source)
-    checks: dict[str, object] = {"bad_fraction": 0.02, "bad_fraction_per_class": 0.1}
-    if found.classes:
-        checks["contract"] = contract.name
-    small = all(one.channels <= 2 and max(one.rows, one.cols) <= SMALL_GRAY for one in found.facts)
-    if small:
-        checks["thresholds"] = HOLDS_LITTLE
     parts = [
         f"# {len(found.facts):,} images found, {found.codes.total():,} other entries" + _listed(found.codes),
         yaml.safe_dump({"dataset": name}).rstrip(),
@@ -80,13 +74,7 @@ def propose_recipe(source: str | Path, *, recipe: Path, contract: Path) -> Propo
         *_depths(found.facts),
         *_labels(found, contract.name),
         *_splits(found),
-        *(
-            ["# what was found is frozen there: images and classes of later versions must keep it"]
-            if found.classes
-            else []
-        ),
-        *(["# small gray images hold less than the photographs that thresholds are made for"] if small else []),
-        _yaml({"checks": checks}),
+        *_checks(found, contract.name),
         _yaml({"publish": {"to": _place(source, recipe.parent, name)}}),
     ]
     image = ImageRecipe(rows=rows, cols=cols, channels=channels).contract
@@ -166,6 +154,17 @@ def _splits(found: _Look) -> Iterator[str]:
         yield f"splits: {{from: source}}  # {counted}"
     else:
         yield "splits: {train: 0.8, validation: 0.1, test: 0.1, seed: 7}"
+
+
+def _checks(found: _Look, contract: str) -> Iterator[str]:
+    checks: dict[str, object] = {"bad_fraction": 0.02, "bad_fraction_per_class": 0.1}
+    if found.classes:
+        checks["contract"] = contract
+        yield "# what was found is frozen there: images and classes of later versions must keep it"
+    if all(one.channels <= 2 and max(one.rows, one.cols) <= SMALL_GRAY for one in found.facts):
+        checks["thresholds"] = HOLDS_LITTLE
+        yield "# small gray images hold less than the photographs that thresholds are made for"
+    yield _yaml({"checks": checks})
 
 
 def _size(facts: list[HeaderFacts]) -> tuple[int, int, str]:

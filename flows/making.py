@@ -63,14 +63,14 @@ def source_of(recipe: Recipe) -> Source:
 
 def _see_folders(discovery: Discovery, before: Version | None) -> None:
     """Raises MachineError where a folder cannot be listed of which the version before has samples."""
-    refused = [(entry.path, entry.violation) for entry in discovery.entries if entry.violation is not None]
-    for path, found in [(path, one.found) for path, one in refused if one.code is Code.UNREADABLE_FOLDER]:
-        if before is None:
-            return
-        lost = before.kept["path"].str.starts_with("" if path == "." else path + "/").sum()
+    for entry in discovery.entries:
+        refused = entry.violation
+        if before is None or refused is None or refused.code is not Code.UNREADABLE_FOLDER:
+            continue
+        lost = before.kept["path"].str.starts_with("" if entry.path == "." else entry.path + "/").sum()
         if lost:
-            has = f"version {before.number} has {lost} samples of it: open it, or remove it"
-            raise MachineError(f"{path}: cannot be listed ({found}), and {has}")
+            found = f"{entry.path}: cannot be listed ({refused.found})"
+            raise MachineError(f"{found}, and version {before.number} has {lost} samples of it: open it, or remove it")
 
 
 def _labelling(recipe: Recipe) -> Labelling:

@@ -61,7 +61,7 @@ class Gather:
     ) -> None:
         from nhwc.pipelines.loops import write_copies  # noqa: PLC0415  numba, which contracts are printed without
 
-        self._paths, self._contract, self._new = shards, contract, new
+        self._contract, self._new = contract, new
         self._dtype, self._write = dtype, write or write_copies
         if decoding is not None:
             self._write = timed(stopwatch, "decode", partial(_decode, self._write))

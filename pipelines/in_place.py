@@ -65,8 +65,7 @@ def _can_be(plan: Plan) -> bool:
     a_whole_batch = plan.samples.height >= options.batch_size
     as_stored = not (plan.looked_at or plan.cast_on_the_way or plan.cast_in_graph or options.channels_first)
     here = plan.decoding is None and plan.bring is None
-    image_bytes = int(np.prod(stored.sizes)) * np.dtype(stored.dtypes[0]).itemsize
-    large = image_bytes >= LARGE_IMAGE and image_bytes % ALIGNMENT == 0
+    large = stored.item_bytes >= LARGE_IMAGE and stored.item_bytes % ALIGNMENT == 0
     return each_epoch_alike and a_whole_batch and as_stored and here and large
 
 
@@ -140,27 +139,25 @@ def _touched(images: Array) -> np.int64:
 def _parts(stretches: Sequence[Columns], size: int, *, drop_remainder: bool) -> Iterator[tf.data.Dataset]:
     """Datasets of batches of a size: of those that lie in one stretch, and of each that is made of several's ends."""
     waiting: list[Columns] = []
-    missing = size
     for stretch in stretches:
-        left = stretch
-        if waiting:
-            waiting.append(tuple(one[:missing] for one in left))
-            left = tuple(one[missing:] for one in left)
-            missing -= len(waiting[-1][0])
-            if missing:
+        missing = -sum(len(part[0]) for part in waiting) % size
+        first, left = _cut(stretch, missing)
+        if missing:
+            waiting.append(first)
+            if len(first[0]) < missing:
                 continue
             yield _joined(waiting)
-            waiting, missing = [], size
-        whole = len(left[0]) // size * size
-        if whole:
-            yield tf.data.Dataset.from_tensor_slices(
-                _tensors([one[:whole].reshape(-1, size, *one.shape[1:]) for one in left])
-            )
-        if whole < len(left[0]):
-            waiting = [tuple(one[whole:] for one in left)]
-            missing = size - len(waiting[0][0])
+        whole, rest = _cut(left, len(left[0]) // size * size)
+        if len(whole[0]):
+            yield tf.data.Dataset.from_tensor_slices(_tensors([one.reshape(-1, size, *one.shape[1:]) for one in whole]))
+        waiting = [rest] if len(rest[0]) else []
     if waiting and not drop_remainder:
         yield _joined(waiting)
+
+
+def _cut(columns: Columns, place: int) -> tuple[Columns, Columns]:
+    """The samples before that place, and those from it on."""
+    return tuple(one[:place] for one in columns), tuple(one[place:] for one in columns)
 
 
 def _joined(parts: Sequence[Columns]) -> tf.data.Dataset:

@@ -113,7 +113,7 @@ class _Stretches:
 
 def _stretches(plan: Plan) -> _Stretches:
     """Cut the shards into stretches; what of them holds no sample of the split is left out where it can be."""
-    each = _image_bytes(plan)
+    each = plan.contracts["load"].item_bytes
     most = max(1, min(STRETCH_BYTES // each, plan.samples.height // STRETCHES))
     samples = plan.samples.sort("shard", "row").with_columns(part=pl.col("row").cast(pl.Int64) // most)
     samples = samples.with_columns(stretch=pl.struct("shard", "part").rle_id())
@@ -142,11 +142,6 @@ def _stretches(plan: Plan) -> _Stretches:
     )
 
 
-def _image_bytes(plan: Plan) -> int:
-    stored = plan.contracts["load"]
-    return int(np.prod(stored.sizes)) * np.dtype(stored.dtypes[0]).itemsize
-
-
 def _begins(plan: Plan) -> Array:
     """Where in each shard the images begin, in bytes, once it is seen that its samples are the manifest's."""
     begins = []
@@ -159,7 +154,7 @@ def _begins(plan: Plan) -> Array:
 
 
 def _dataset(plan: Plan) -> tf.data.Dataset:
-    options, each, lie = plan.options, _image_bytes(plan), _stretches(plan)
+    options, each, lie = plan.options, plan.contracts["load"].item_bytes, _stretches(plan)
     order = epoch_order(len(lie.paths), options.seed, 0) if options.shuffle else np.arange(len(lie.paths))
     labels, ids = tf.constant(lie.labels), tf.constant(lie.ids, tf.string)
 

@@ -39,8 +39,7 @@ def pixel_hash(image: Array) -> str:
 
 def samples_a_shard(contract: TensorContract) -> int:
     """How many images of this contract make a full shard. At least 1."""
-    each = int(np.prod(contract.sizes)) * np.dtype(contract.dtypes[0]).itemsize
-    return max(1, min(SHARD_SAMPLES, SHARD_BYTES // each))
+    return max(1, min(SHARD_SAMPLES, SHARD_BYTES // contract.item_bytes))
 
 
 def shard_name(samples: Iterable[tuple[str, str, str]], fingerprint: str) -> str:

@@ -54,7 +54,6 @@ def compare(contract: TensorContract, found: Found, *, stage: str, sample_id: st
         names = ", ".join(axis.name for axis in contract.axes)
         breach(Code.WRONG_RANK, "rank", f"{contract.rank} ({names})", f"{len(found.sizes)} {_shown(found.sizes)}")
     else:
-        hint = _swapped(contract, found.sizes)
         for axis, size in zip(contract.axes, found.sizes, strict=True):
             if axis.size is None:
                 continue
@@ -62,7 +61,7 @@ def compare(contract: TensorContract, found: Found, *, stage: str, sample_id: st
                 undetermined.append(axis.name)
             elif not axis.allows(size):
                 code = Code.WRONG_CHANNELS if axis.name == "channels" else Code.WRONG_SIZE
-                breach(code, axis.name, axis.expected, str(size), hint)
+                breach(code, axis.name, axis.expected, str(size), _swapped(contract, found.sizes))
     if found.dtype not in contract.dtypes:
         breach(Code.WRONG_DTYPE, "dtype", "|".join(contract.dtypes), found.dtype)
     if contract.value_range is not None and not contract.range_settled_by(found.dtype):

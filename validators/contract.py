@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 Size = int | tuple[int, ...] | None
 """One size, a choice of sizes, or None: any size."""
 
@@ -92,18 +94,14 @@ class TensorContract:
         return sizes
 
     @property
+    def item_bytes(self) -> int:
+        """What one such tensor takes, of the first dtype that is allowed. Raises ValueError where a size is open."""
+        return math.prod(self.sizes) * np.dtype(self.dtypes[0]).itemsize
+
+    @property
     def is_determined(self) -> bool:
         """Whether every size is one number, the dtype is one, and a value range is given."""
         return None not in self.shape and isinstance(self.dtype, str) and self.value_range is not None
-
-    def settled_by(self, sizes: tuple[int, ...], dtype: str) -> bool:
-        """Whether any tensor of these sizes and this dtype keeps the contract, whatever its values are."""
-        if len(sizes) != len(self.axes) or dtype not in self.dtypes or not self.range_settled_by(dtype):
-            return False
-        for axis, size in zip(self.axes, sizes, strict=True):  # noqa: SIM110  `all` takes twice as long
-            if not axis.allows(size):
-                return False
-        return True
 
     def range_settled_by(self, dtype: str) -> bool:
         """Whether no value of this dtype can lie outside the value range: then no value needs a look."""

@@ -10,8 +10,6 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nhwc.flows.export.folder import Folder
 from nhwc.flows.export.form import Content, Form, Part
 from nhwc.flows.export.npz import Npz
@@ -175,8 +173,7 @@ def form_of(asked: Asked, content: Content) -> Form:
 
 def _parts(content: Content) -> list[Part]:
     """Each split cut into parts of one size, but for its last."""
-    image_bytes = int(np.prod(content.contract.sizes)) * content.dtype.itemsize
-    size = max(1, min(PART_SAMPLES, PART_BYTES // image_bytes))
+    size = max(1, min(PART_SAMPLES, PART_BYTES // content.contract.item_bytes))
     return [
         Part(split=split, number=number, count=-(-samples // size), first=first, size=min(size, samples - first))
         for split, samples in content.splits.items()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import tempfile
+import sys
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
@@ -12,7 +11,7 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
-from jinja2 import BytecodeCache, Environment, FunctionLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemBytecodeCache, FunctionLoader, StrictUndefined, Template
 from jinja2.bccache import Bucket
 from markupsafe import Markup
 
@@ -36,14 +35,14 @@ def page_template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
         loader=FunctionLoader(part),
-        bytecode_cache=_BesideSource(),
+        bytecode_cache=_BesideSource(str(_kept_in()), f"%s.{sys.implementation.cache_tag}.jinja"),
     )
     environment.filters["thousands"] = lambda number: f"{number:,}"
     environment.filters["percent"] = _percent
     return environment.get_template(_PAGE)
 
 
-class _BesideSource(BytecodeCache):
+class _BesideSource(FileSystemBytecodeCache):
     """In __pycache__, where that can be written; what is damaged there, or was made otherwise, is not taken."""
 
     def get_source_checksum(self, source: str) -> str:
@@ -51,21 +50,17 @@ class _BesideSource(BytecodeCache):
         return super().get_source_checksum("\0".join((source, version("jinja2"), part("template.py"))))
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        with suppress(Exception):  # OSError where there is none yet; a damaged one raises nearly anything
-            bucket.load_bytecode(io.BytesIO(_compiled_file().read_bytes()))
+        with suppress(Exception):  # a damaged one raises nearly anything
+            super().load_bytecode(bucket)
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        file = _compiled_file()
         with suppress(OSError):
-            file.parent.mkdir(exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=file.parent) as place:
-                unfinished = Path(place, file.name)
-                unfinished.write_bytes(bucket.bytecode_to_string())
-                unfinished.replace(file)
+            Path(self.directory).mkdir(exist_ok=True)
+            super().dump_bytecode(bucket)
 
 
-def _compiled_file() -> Path:
-    return Path(cache_from_source(str(Path(__file__).with_name(_PAGE)))).with_suffix(".jinja")
+def _kept_in() -> Path:
+    return Path(cache_from_source(__file__)).parent
 
 
 def _shown(value: Any) -> Any:

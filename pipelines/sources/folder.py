@@ -54,7 +54,8 @@ class Folder:
     def listing(self) -> Listing:
         """Name, inode, size, mode and times of every entry, folders too; of a link also where it leads."""
         digest, changed_ns, waiting = hashlib.sha256(), 0, [""]
-        names, inodes, others = list[str](), list[int](), list[int]()  # a list of rows would be one object a file more
+        names, inodes, sizes = list[bytes](), list[int](), list[int]()
+        written, changed = list[int](), list[int]()  # columns: of rows each would be one object more a file
         while waiting:
             folder = waiting.pop()
             try:
@@ -76,9 +77,11 @@ class Folder:
                 changed_ns = max(changed_ns, written_ns, inode_ns)
                 leads = ""
                 if stat.S_ISREG(mode):
-                    names.append(name)
+                    names.append(os.fsencode(name))
                     inodes.append(inode)
-                    others += size, written_ns, inode_ns
+                    sizes.append(size)
+                    written.append(written_ns)
+                    changed.append(inode_ns)
                 elif stat.S_ISDIR(mode):
                     waiting.append(name)
                 elif stat.S_ISLNK(mode):
@@ -86,7 +89,7 @@ class Folder:
                     leads = f" {target!r} {Path(target).exists()}"
                 lines.append(f"{name!r} {mode} {inode} {size} {written_ns} {inode_ns}{leads}\n")
             digest.update("".join(lines).encode())
-        columns = ([os.fsencode(name) for name in names], inodes, others[::3], others[1::3], others[2::3])
+        columns = (names, inodes, sizes, written, changed)
         table = pl.DataFrame(dict(zip(STAMP, columns, strict=True)), schema=dict(STAMP))
         return Listing(digest=digest.hexdigest(), changed_ns=changed_ns, stamps=table)
 

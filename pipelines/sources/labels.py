@@ -58,9 +58,7 @@ def label_entries(discovery: Discovery, labelling: Labelling) -> tuple[Entry, ..
         _see_classes(discovery.classes)
     allowed = frozenset(labelling.classes or (discovery.classes if labelling.given else ()))
     entries = [
-        _labelled(_named(entry, names) if names else entry, labelling, allowed)
-        if entry.status == "candidate"
-        else entry
+        _labelled(_named(entry, names), labelling, allowed) if entry.status == "candidate" else entry
         for entry in _each_name_once(discovery.entries)
     ]
     if labelling.listed is not None:

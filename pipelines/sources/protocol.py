@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, ClassVar, Literal, Protocol
 
@@ -140,7 +139,4 @@ def refused(
 
 def by_name(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     """Sorted by the names' bytes, which no locale changes."""
-    found = list(entries)
-    if all(entry.name.isascii() for entry in found):
-        return tuple(sorted(found, key=attrgetter("name")))
-    return tuple(sorted(found, key=lambda entry: os.fsencode(entry.name)))
+    return tuple(sorted(entries, key=lambda entry: os.fsencode(entry.name)))

@@ -460,14 +460,15 @@ def test_what_was_left_out_is_shown_from_the_source(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[:30], lambda whole: whole[:-900]])
 def test_the_compiled_template_is_kept_and_never_taken_damaged(monkeypatch, tmp_path, damage):
     """Kept beside its source, taken again, and made anew where it is cut short: always the same page."""
-    file = tmp_path / "cache" / "page"
-    monkeypatch.setattr(template, "_compiled_file", lambda: file)
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(template, "_kept_in", lambda: folder)
     pages, kept_files = [], []
     for spoilt in (None, None, damage):
         if spoilt is not None:
-            file.write_bytes(spoilt(kept_files[-1]))
+            next(folder.iterdir()).write_bytes(spoilt(kept_files[-1]))
         template.page_template.cache_clear()
         pages.append(report_html(subject(*PETS), Verdict()))
+        (file,) = folder.iterdir()
         kept_files.append(file.read_bytes())
     assert 1 == len(set(pages))
     assert 1 == len(set(kept_files))
