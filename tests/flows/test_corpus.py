@@ -140,6 +140,13 @@ def test_every_fault_of_the_messy_folder_is_found(corpus: Path, tmp_path: Path) 
     assert {("empty_class", "none in empty_class"), ("case_twins", "Hat, hat")} == findings
 
 
+def has_begun(child: psutil.Process) -> bool:
+    """Whether it runs a program of its own. Until then its memory is its parent's (vfork), which counts once:
+    TensorFlow, as it is imported, starts `uname`."""
+    parent = child.parent()
+    return parent is not None and parent.cmdline() != child.cmdline()
+
+
 def run_watched(command: list[str], *, seconds: float) -> tuple[int, str, int, int]:
     """Exit status, output, and the most resident memory of the process alone and of all, children too, in bytes."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
@@ -147,7 +154,7 @@ def run_watched(command: list[str], *, seconds: float) -> tuple[int, str, int, i
         while process.poll() is None:
             assert time.monotonic() < until, "it hangs"
             try:
-                family = [watched, *watched.children(recursive=True)]
+                family = [watched, *filter(has_begun, watched.children(recursive=True))]
                 sizes = [one.memory_info().rss for one in family]
                 alone, most = max(alone, sizes[0]), max(most, sum(sizes))
             except psutil.NoSuchProcess:
