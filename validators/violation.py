@@ -46,7 +46,7 @@ class Code(StrEnum):
         "a name in an archive or a table that leads out of it (.., an absolute path)",
         "pack it again with names relative to its root",
     )
-    BAD_BOX = "bad_box", "a box that its picture does not hold, or that holds nothing", "mend the annotation"
+    BAD_BOX = "bad_box", "an annotation that is no box, or a box that its picture does not hold", "mend the annotation"
     PACKED_TOO_WELL = (
         "packed_too_well",
         "so small in the archive and so large outside that it was made to fill memory",

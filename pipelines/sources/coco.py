@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from nhwc.pipelines.sources.container import damaged, split_named
-from nhwc.pipelines.sources.crops import Box, CropSource
+from nhwc.pipelines.sources.crops import Box, CropSource, NoBox
+
+_WRONG = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError)
+"""What is raised by a part of the file that is not what it has to be: JSON may have anything anywhere."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Picture:
+    """One of `images`; size: (rows, cols)."""
+
+    name: str
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,26 +52,48 @@ class Coco(CropSource):
         """The categories in the order of their ids."""
         return tuple(self._categories.values())
 
-    def boxes(self) -> Iterator[Box]:
+    def boxes(self) -> Iterator[Box | NoBox]:
         """Every annotation that is no crowd."""
-        images = {one["id"]: one for one in self._said["images"]}
-        split = split_named(self.path.stem) or "train"
-        for one in self._said["annotations"]:
-            if one.get("iscrowd"):
-                continue
-            image = images.get(one["image_id"], {"file_name": "", "height": 0, "width": 0})
-            left, top, width, height = map(float, one["bbox"])
-            yield Box(
-                name=f"{image['file_name'] or 'no image'}#{one['id']}",
-                picture=str(image["file_name"]),
-                size=(int(image["height"]), int(image["width"])),
-                left=left,
-                top=top,
-                right=left + width,
-                bottom=top + height,
-                label=self._categories.get(one["category_id"]),
-                split=split,
-            )
+        for place, one in enumerate(self._said["annotations"]):
+            try:
+                if not one.get("iscrowd"):
+                    yield self._box(one)
+            except _WRONG as error:
+                name, expected = f"annotations[{place}]", "id, image_id, category_id and a bbox of 4 numbers"
+                yield NoBox(name=name, split=self._split, expected=expected, found=_wrong(error))
+
+    def _box(self, one: dict[str, Any]) -> Box:
+        """Of one annotation. Raises one of _WRONG where it is none."""
+        picture = self._images.get(one["image_id"], "none of images has it")
+        if isinstance(picture, str):
+            raise ValueError(f"image_id {one['image_id']!r:.100}: {picture}")
+        left, top, width, height = map(float, one["bbox"])
+        name = f"{picture.name}#{one['id']}"
+        _ = name.encode()
+        return Box(
+            name=name,
+            picture=picture.name,
+            size=picture.size,
+            left=left,
+            top=top,
+            right=left + width,
+            bottom=top + height,
+            label=self._categories.get(one["category_id"]),
+            split=self._split,
+        )
+
+    @property
+    def _split(self) -> str:
+        return split_named(self.path.stem) or "train"
+
+    @cached_property
+    def _images(self) -> dict[Any, _Picture | str]:
+        """Each picture by its id, or what is wrong with it."""
+        images: dict[Any, _Picture | str] = {}
+        for place, one in enumerate(self._said["images"]):
+            with suppress(*_WRONG):  # what has no id is nobody's picture
+                images[one["id"]] = _picture(one, place)
+        return images
 
     @cached_property
     def _categories(self) -> dict[int, str]:
@@ -67,18 +101,32 @@ class Coco(CropSource):
 
     @cached_property
     def _said(self) -> dict[str, Any]:
-        """The file's content, all that is read of it there. Raises DataError where it is not."""
+        """The file's content, its three parts and its categories there. Raises DataError where they are not."""
         try:
             said = json.loads(self.path.read_bytes())
-            for one in said["images"]:
-                _ = hash(one["id"]), str.encode(one["file_name"]), int(one["height"]), int(one["width"])
-            for one in said["annotations"]:
-                _left, _top, _width, _height = map(float, one["bbox"])
-                _ = hash((one["id"], one["image_id"], one["category_id"]))
+            for part in ("images", "annotations"):
+                if not isinstance(said[part], list):
+                    raise TypeError(f"{part} that is no list")
             for one in said["categories"]:
                 _ = int(one["id"]), str.encode(one["name"])
-        except (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RecursionError) as error:
-            found = f"{type(error).__name__}: {str(error)[:200]}"
+        except (*_WRONG, RecursionError) as error:
             expected = "JSON with images (id, file_name, height, width), annotations (bbox of 4) and categories"
-            raise damaged(self.path, "annotations", expected=expected, found=found) from error
+            raise damaged(self.path, "annotations", expected=expected, found=_wrong(error)) from error
         return dict(said)
+
+
+def _picture(one: dict[str, Any], place: int) -> _Picture | str:
+    """One of `images`, or what is wrong with it."""
+    try:
+        name, size = one["file_name"], (int(one["height"]), int(one["width"]))
+        if not isinstance(name, str):
+            raise TypeError(f"file_name {name!r:.100}")
+        _ = name.encode()
+        return _Picture(name=name, size=size)
+    except _WRONG as error:
+        return f"images[{place}]: {_wrong(error)}"
+
+
+def _wrong(error: Exception) -> str:
+    """What is wrong, in words."""
+    return f"no {error}" if isinstance(error, KeyError) else str(error)[:200]

@@ -59,6 +59,22 @@ class Box:
     split: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class NoBox:
+    """An annotation that is not what it has to be.
+
+    Args:
+        name: of the sample that it would be, unique in its source.
+        split: as of a Box.
+        expected, found: what it has to be, and what is wrong with it.
+    """
+
+    name: str
+    split: str | None
+    expected: str
+    found: str
+
+
 class CropSource(OpenedAnew, ABC):
     """A source whose samples are boxes. Annotations are read when they are first asked for, once a process."""
 
@@ -80,14 +96,17 @@ class CropSource(OpenedAnew, ABC):
         """The class names in their own order; empty where they have none."""
 
     @abstractmethod
-    def boxes(self) -> Iterable[Box]:
-        """Every annotation. Raises DataError where they are damaged."""
+    def boxes(self) -> Iterable[Box | NoBox]:
+        """Every annotation. Raises DataError where they are damaged as a whole."""
 
     def discover(self, known: Container[str] = ()) -> Discovery:
         """Every box, those that no picture can have quarantined."""
         return Discovery(entries=by_name(map(self._entry, self.boxes())), classes=self.classes)
 
-    def _entry(self, box: Box) -> Entry:
+    def _entry(self, box: Box | NoBox) -> Entry:
+        if isinstance(box, NoBox):
+            entry, said = Entry(name=box.name, split=box.split), {"expected": box.expected, "found": box.found}
+            return refused(entry, "quarantined", Code.BAD_BOX, aspect="annotation", **said)
         entry = Entry(name=box.name, label=box.label, split=box.split)
         path = PurePosixPath(box.picture)
         if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in box.picture:

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from xml.etree import ElementTree
 
-from nhwc.pipelines.sources.container import damaged, see_file
-from nhwc.pipelines.sources.crops import Box, CropSource
+from nhwc.pipelines.sources.container import see_file
+from nhwc.pipelines.sources.crops import Box, CropSource, NoBox
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.splits import SPLIT_NAMES
 
@@ -43,35 +43,48 @@ class Voc(CropSource):
         """None: names alone, which are sorted."""
         return ()
 
-    def boxes(self) -> Iterator[Box]:
-        """Every object of every picture."""
+    def boxes(self) -> Iterator[Box | NoBox]:
+        """Every object of every picture, or the one of a file that tells of none."""
         for file in self.annotations:
-            if file.suffix == ".xml":
-                yield from self._of_picture(file)
-
-    def _of_picture(self, file: Path) -> Iterator[Box]:
-        try:
-            root = ElementTree.fromstring(file.read_bytes())
-            picture = _text(root, "filename")
-            size = int(_text(root, "size/height")), int(_text(root, "size/width"))
+            if file.suffix != ".xml":
+                continue
+            try:
+                root = ElementTree.fromstring(file.read_bytes())
+                picture, size = (
+                    _text(root, "filename"),
+                    (int(_text(root, "size/height")), int(_text(root, "size/width"))),
+                )
+            except (ElementTree.ParseError, ValueError) as error:
+                yield self._no_box(file, file.stem, "XML with filename, size and objects", error)
+                continue
             for number, one in enumerate(root.iter("object")):
-                left, top, right, bottom = (
-                    float(_text(one, f"bndbox/{edge}")) for edge in ("xmin", "ymin", "xmax", "ymax")
-                )
-                yield Box(
-                    name=f"{file.stem}#{number}",
-                    picture=picture,
-                    size=size,
-                    left=left - 1,  # VOC counts pixels from 1, and the last one belongs to the box
-                    top=top - 1,
-                    right=right,
-                    bottom=bottom,
-                    label=_text(one, "name"),
-                    split=self._splits.get(file.stem, None if self._splits else "train"),
-                )
-        except (ElementTree.ParseError, ValueError) as error:
-            expected = "XML with filename, size and objects with name and bndbox"
-            raise damaged(file, "annotations", expected=expected, found=str(error)[:200]) from error
+                name = f"{file.stem}#{number}"
+                try:
+                    yield self._box(file, one, name=name, picture=picture, size=size)
+                except ValueError as error:
+                    yield self._no_box(file, name, "an object with name and bndbox", error)
+
+    def _box(self, file: Path, one: ElementTree.Element, *, name: str, picture: str, size: tuple[int, int]) -> Box:
+        """Of one object. Raises ValueError where it is none."""
+        left, top, right, bottom = (float(_text(one, f"bndbox/{edge}")) for edge in ("xmin", "ymin", "xmax", "ymax"))
+        return Box(
+            name=name,
+            picture=picture,
+            size=size,
+            left=left - 1,  # VOC counts pixels from 1, and the last one belongs to the box
+            top=top - 1,
+            right=right,
+            bottom=bottom,
+            label=_text(one, "name"),
+            split=self._split_of(file),
+        )
+
+    def _no_box(self, file: Path, name: str, expected: str, error: Exception) -> NoBox:
+        found = f"{str(error)[:200]} in {file.name}"
+        return NoBox(name=name, split=self._split_of(file), expected=expected, found=found)
+
+    def _split_of(self, file: Path) -> str | None:
+        return self._splits.get(file.stem, None if self._splits else "train")
 
     @cached_property
     def _splits(self) -> dict[str, str]:

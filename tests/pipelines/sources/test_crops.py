@@ -115,7 +115,16 @@ def test_voc_objects_are_crops(place: Path) -> None:
         ({"bbox": [5, 5, 0.2, 9]}, "bad_box", "left 5, top 5, right 5.2, bottom 14"),
         ({"bbox": [float("nan"), 5, 2, 9]}, "bad_box", "left nan"),
         ({"category_id": 5}, "no_class", "none"),
-        ({"image_id": 8}, "unsafe_name", "''"),
+        ({"image_id": 8}, "bad_box", "image_id 8: none of images has it"),
+        ({"image_id": "\ud800"}, "bad_box", r"image_id '\ud800': none of images has it"),
+        ({"image_id": [1]}, "bad_box", "unhashable type: 'list'"),
+        ({"category_id": {}}, "bad_box", "unhashable type: 'dict'"),
+        ({"bbox": None}, "bad_box", "'NoneType' object is not iterable"),
+        ({"bbox": []}, "bad_box", "not enough values to unpack"),
+        ({"bbox": [1, 1, 2, 2, 3]}, "bad_box", "too many values to unpack"),
+        ({"bbox": [1, 1, 2, "two"]}, "bad_box", "could not convert string to float: 'two'"),
+        ({"bbox": [1, 1, 2, 10**400]}, "bad_box", "int too large"),
+        ({"id": "\ud800"}, "bad_box", "'utf-8' codec"),
     ],
 )
 def test_a_bad_annotation_is_one_sample_out(
@@ -138,6 +147,9 @@ def test_a_bad_annotation_is_one_sample_out(
         ({"file_name": "link.png"}, "damaged_source", "a link that leaves the folder of pictures"),
         ({"file_name": "text.png"}, "damaged_source", "its picture: not_an_image"),
         ({"file_name": "none.png"}, "unreadable_file", "No such file"),
+        ({"file_name": None}, "bad_box", "image_id 8: images[1]: file_name None"),
+        ({"file_name": "\ud800"}, "bad_box", "image_id 8: images[1]: 'utf-8' codec"),
+        ({"height": float("inf")}, "bad_box", "image_id 8: images[1]: cannot convert float infinity"),
         ({"height": 41}, "damaged_source", "its annotations say 41 x 60, the picture has 40 x 60"),
     ],
 )
@@ -158,7 +170,38 @@ def test_a_bad_picture_takes_its_boxes_with_it(
     assert row["found"].startswith(found)
 
 
-@pytest.mark.parametrize("said", ["text", "[1]", "{}", json.dumps(annotations(annotations=[{"id": 1}])), "[" * 100_000])
+@pytest.mark.parametrize(
+    ("one", "found"),
+    [({}, "no 'image_id'"), (7, "'int' object has no"), ([], "'list' object"), (None, "'NoneType' object")],
+)
+def test_an_annotation_of_another_kind_is_named_by_its_place(
+    place: Path, write_coco: Callable[[dict[str, Any]], None], one: Any, found: str
+) -> None:
+    """And so are those whose picture has no id."""
+    said = annotations()
+    said["annotations"][1:1] = [one, {"id": 5, "image_id": 8, "category_id": 17, "bbox": [1, 1, 9, 9]}]
+    said["images"] += [{"file_name": "a.png", "height": 40, "width": 60}, 8]
+    write_coco(said)
+    manifest = ingest(place, COCO).manifest
+    one_out, other = manifest.filter(status="quarantined").sort("path").to_dicts()
+    assert 3 == manifest.filter(status="kept").height
+    assert ("annotations[1]", "bad_box", "annotation") == (one_out["path"], one_out["code"], one_out["aspect"])
+    assert "id, image_id, category_id and a bbox of 4 numbers" == one_out["expected"]
+    assert one_out["found"].startswith(found)
+    assert ("annotations[2]", "image_id 8: none of images has it") == (other["path"], other["found"])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "text",
+        "[1]",
+        "{}",
+        json.dumps(annotations(annotations={"1": {}})),
+        json.dumps(annotations(images=3)),
+        "[" * 100_000,
+    ],
+)
 def test_damaged_annotations_are_one_error(
     place: Path, write_coco: Callable[[dict[str, Any]], None], said: str
 ) -> None:
@@ -168,16 +211,47 @@ def test_damaged_annotations_are_one_error(
         ingest(place, COCO)
 
 
+OBJECT = "<object><name>dog</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object>"
+SIZE = "<size><width>60</width><height>40</height></size>"
+
+
 @pytest.mark.parametrize(
-    "said", ["text", "<annotation/>", '<!DOCTYPE a [<!ENTITY b "b">]><annotation>&c;</annotation>']
+    ("said", "name", "expected", "found"),
+    [
+        ("text", "b", "XML with filename, size and objects", "syntax error: line 1, column 0 in b.xml"),
+        ("<annotation/>", "b", "XML with filename, size and objects", "no filename in b.xml"),
+        (
+            f"<a><filename>a.png</filename>{OBJECT}</a>",
+            "b",
+            "XML with filename, size and objects",
+            "no size/height in b",
+        ),
+        ('<!DOCTYPE a [<!ENTITY b "b">]><a>&c;</a>', "b", "XML with filename, size and objects", "undefined entity"),
+        (
+            f"<a><filename>a.png</filename>{SIZE}<object><name>dog</name></object>{OBJECT}</a>",
+            "b#0",
+            "an object with name and bndbox",
+            "no bndbox/xmin in b.xml",
+        ),
+        (
+            f"<a><filename>a.png</filename>{SIZE}{OBJECT.replace('<xmin>1', '<xmin>one')}{OBJECT}</a>",
+            "b#0",
+            "an object with name and bndbox",
+            "could not convert string to float: 'one' in b.xml",
+        ),
+    ],
 )
-def test_damaged_xml_is_one_error(place: Path, said: str) -> None:
-    """And so here."""
-    (place / "voc" / "Annotations").mkdir(parents=True)
+def test_damaged_xml_is_one_sample_out(place: Path, said: str, name: str, expected: str, found: str) -> None:
+    """The other objects and files are kept."""
+    (place / "voc").mkdir()
     (place / "JPEGImages").rename(place / "voc" / "JPEGImages")
-    (place / "voc" / "Annotations" / "a.xml").write_text(said)
-    with pytest.raises(DataError, match=r"damaged_source: annotations found .*a.xml, expected XML with filename"):
-        ingest(place, {"kind": "voc", "path": "voc"})
+    write_voc(place / "voc")
+    (place / "voc" / "Annotations" / "b.xml").write_text(said)
+    manifest = ingest(place, {"kind": "voc", "path": "voc"}).manifest
+    (row,) = manifest.filter(status="quarantined").to_dicts()
+    assert (name, "bad_box", "annotation", expected) == (row["path"], row["code"], row["aspect"], row["expected"])
+    assert row["found"].startswith(found)
+    assert 3 + ("#" in name) == manifest.filter(status="kept").height
 
 
 @pytest.mark.parametrize(
