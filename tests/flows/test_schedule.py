@@ -149,6 +149,32 @@ def test_it_runs_until_it_is_ended(real_server: dict[str, str], recipe: Path, wr
         pass
 
 
+def test_a_refused_run_says_why_and_the_next_one_comes(
+    real_server: dict[str, str], recipe: Path, write_image: Any, photos: Path
+) -> None:
+    """Each with all its reasons and no traceback; once the source is mended it is published."""
+    bad = photos / "cat" / "bad.png"
+    bad.touch()
+    lines: list[str] = []
+    running = started(
+        sys.executable, "-m", "nhwc", "schedule", recipe, "--interval", "3", env=real_server, cwd=recipe.parent
+    )
+    reading = threading.Thread(target=lambda: lines.extend(running.stdout or ()), daemon=True)
+    reading.start()
+    try:
+        wait_for(lambda: any("over_budget: all found 1 of 21" in line for line in lines))
+        assert latest(recipe.parent) is None
+        bad.unlink()
+        wait_for(lambda: latest(recipe.parent) == "1.0.0")
+    finally:
+        running.send_signal(signal.SIGTERM)
+    assert 143 == running.wait(180), "".join(lines)
+    reading.join()
+    assert running.stdout is not None
+    running.stdout.close()
+    assert "Traceback" not in "".join(lines)
+
+
 def test_a_killed_run_leaves_no_lock(recipe: Path) -> None:
     """SIGKILL while it decodes; the next run goes on at once."""
     code = "import os, nhwc, signal, sys\nfrom nhwc.flows.ingest import run_ingest\nfrom nhwc.flows.recipe import *\n"
