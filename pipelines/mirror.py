@@ -103,7 +103,11 @@ def pull(remote: Remote, number: str, *, latest: bytes = b"") -> Path:
             new.mkdir(parents=True)
             (mirror / "url").write_text(remote.url + "\n", encoding="utf-8")  # for who looks into the cache
             (new / "checksums").write_bytes(said)
-            sums = read_checksums(new)
+            try:
+                sums = read_checksums(new)
+            except ValueError as error:
+                url, expected = f"{remote}/{number}/checksums", "the file as it was published"
+                raise damaged_object(url, expected=expected, found=str(error)) from error
             for name, digest in sums.items():
                 if not name.startswith("../"):
                     remote.fetch(f"{number}/{name}", new / name, sha256=digest)

@@ -72,12 +72,17 @@ class Found:
     Args:
         size: in bytes.
         mark: another one whenever the object was written: its ETag, or where the store has none when it was written.
-        changed_ns: when it was written, in nanoseconds since 1970; 0 where the mark alone tells.
+        written_ns: when it was written, in nanoseconds since 1970; 0 where the store does not say.
     """
 
     size: int
     mark: str
-    changed_ns: int
+    written_ns: int
+
+    @property
+    def changed_ns(self) -> int:
+        """When it was written, where that is its mark; 0 where the mark alone tells."""
+        return self.written_ns if self.mark == str(self.written_ns) else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +245,7 @@ def _found(info: Mapping[str, Any]) -> Found:
     mark = next((str(info[key]) for key in ("ETag", "etag", "generation") if info.get(key)), "")
     times = (info.get(key) for key in ("LastModified", "last_modified", "mtime", "updated", "created"))
     written_ns = next((_nanoseconds(time) for time in times if time is not None), 0)
-    return Found(size=int(info["size"]), mark=mark or str(written_ns), changed_ns=0 if mark else written_ns)
+    return Found(size=int(info["size"]), mark=mark or str(written_ns), written_ns=written_ns)
 
 
 def _nanoseconds(time: Any) -> int:

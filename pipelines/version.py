@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,8 +37,12 @@ _LATEST = re.compile(rf"({NUMBER.pattern})(?:\n([0-9a-f]{{64}})\n|\n?)")
 
 def numbers_in(dataset: Path) -> list[str]:
     """The numbers of the versions in a dataset's folder, the oldest first."""
-    names = [path.name for path in dataset.iterdir() if NUMBER.fullmatch(path.name) and path.is_dir()]
-    return sorted(names, key=lambda name: tuple(map(int, name.split("."))))
+    return sorted_numbers(path.name for path in dataset.iterdir() if path.is_dir())
+
+
+def sorted_numbers(names: Iterable[str]) -> list[str]:
+    """Those of the names that are numbers of versions, the oldest first."""
+    return sorted(filter(NUMBER.fullmatch, names), key=lambda name: tuple(map(int, name.split("."))))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nhwc.flows.cli.shared import app, here, place, print_table
+from nhwc.flows.cli.shared import app, place, print_table
 from nhwc.flows.printable import printable
 
-DatasetFolder = Annotated[Path, typer.Argument(metavar="DATASET", parser=here, help="A published dataset's folder.")]
+Dataset = Annotated[str, typer.Argument(metavar="DATASET", parser=place, help="A published dataset's folder or URL.")]
 
 
 @app.command()
-def versions(dataset: DatasetFolder) -> None:
-    """List the versions of a dataset: when each was published, what it counts, what it takes on the disk."""
+def versions(dataset: Dataset) -> None:
+    """List the versions of a dataset: when each was published, what it counts, what it takes."""
     from nhwc.pipelines.listing import listed_versions
 
     rows = []
@@ -45,7 +44,7 @@ def diff(
 
 @app.command()
 def prune(
-    dataset: DatasetFolder,
+    dataset: Dataset,
     keep: Annotated[int, typer.Option(min=1, help="So many versions stay, the latest among them.")] = 3,
     older_than: Annotated[
         float | None, typer.Option(min=0, metavar="DAYS", help="Drop only versions published longer ago.")
@@ -56,12 +55,12 @@ def prune(
     from nhwc.flows.prune import prune as drop
 
     found = drop(dataset, keep=keep, older_than=older_than, yes=yes)
-    for version in found.versions:
-        print(f"version {version.number}")
-    for shard in found.shards:
-        print(f"shard {printable(shard.name)}: no version that stays names it")
-    for path in found.leftovers:
-        print(f"{printable(path.name)}: left by a run that was killed or refused")
+    for number in found.versions:
+        print(f"version {number}")
+    for name in found.shards:
+        print(f"shard {printable(name.removeprefix('shards/'))}: no version that stays names it")
+    for name in found.leftovers:
+        print(f"{printable(name)}: left by a run that was killed or refused")
     if not (found.versions or found.shards or found.leftovers):
         print(f"{dataset}: nothing to drop")
     elif yes:
