@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from nhwc.flows.deciding import Ingested
 from nhwc.flows.gate import GateOptions, judge_subject, open_subject
 from nhwc.flows.ingest import run_ingest
 from nhwc.flows.publish import REPORT
@@ -22,7 +23,7 @@ from nhwc.pipelines.batch import batch_contract
 from nhwc.pipelines.cast import cast_contract
 from nhwc.pipelines.image import load_image
 from nhwc.pipelines.load import load
-from nhwc.validators.errors import MachineError, RecipeError
+from nhwc.validators.errors import DataError, MachineError, RecipeError
 
 Say = Callable[[str], object]
 EPOCHS = 5
@@ -41,7 +42,8 @@ publish: {to: datasets/}
 def run_demo(folder: Path, *, direct: bool, say: Say) -> None:
     """Write, ingest, gate, load and train; `say` is told each step with its real output.
 
-    Raises RecipeError where the folder holds something else, MachineError where scikit-learn is not installed.
+    Raises RecipeError where the folder holds something else, MachineError where scikit-learn is not installed, and
+    DataError where the ingest is refused, as it may be by an edited recipe.
     """
     photographs = write_images(folder)
     recipe_file = folder / "digits.yaml"
@@ -52,6 +54,8 @@ def run_demo(folder: Path, *, direct: bool, say: Say) -> None:
     say(f"2. nhwc ingest {recipe_file}")
     ingested = _ingest(recipe, direct=direct)
     say(text(ingested, recipe.dataset) + "\n")
+    if ingested.version is None:  # refused: its user may have edited the recipe
+        raise DataError(ingested.verdict)
     say(f"3. nhwc gate {recipe.dataset_path}")
     subject = open_subject(recipe.dataset_path, GateOptions())
     say(as_text(judge_subject(subject, GateOptions()), subject) + "\n")
@@ -122,7 +126,7 @@ def _write_photographs(datasets: Any, folder: Path) -> list[Path]:
     return paths
 
 
-def _ingest(recipe: Recipe, *, direct: bool) -> Any:
+def _ingest(recipe: Recipe, *, direct: bool) -> Ingested:
     if direct:
         return run_ingest(recipe)
     from nhwc.flows.prefect_run import ingest_with_prefect  # noqa: PLC0415  starting Prefect takes seconds

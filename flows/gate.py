@@ -93,6 +93,7 @@ def open_subject(data: Gated, options: GateOptions) -> Subject:
         _refuse(options, "a tf.data.Dataset", verify=False, scale="none", dtype=None, channels_first=False)
         return dataset_subject(data, classes=options.classes, samples=options.samples)
     _refuse(options, "a version or a recipe", classes=(), samples=None)
+    _of_model_alone(options)
     if isinstance(data, Recipe) or Path(data).is_file():
         from nhwc.flows.ingest import draft_of  # noqa: PLC0415  TensorFlow, which no version needs
 
@@ -113,8 +114,14 @@ def draft_options(options: Mapping[str, Any]) -> GateOptions:
         raise RecipeError("gate", tuple(problems))
     chosen = GateOptions(**options)
     _refuse(chosen, "a recipe", classes=(), samples=None)
+    _of_model_alone(chosen)
     _of_draft(chosen)
     return chosen
+
+
+def _of_model_alone(options: GateOptions) -> None:
+    if options.model is None:
+        _refuse(options, "no model", scale="none", dtype=None, channels_first=False)
 
 
 def _of_draft(options: GateOptions) -> None:
@@ -159,7 +166,7 @@ def _judged(subject: Subject, options: GateOptions) -> Verdict:
         *_by_own_rules(subject, options.rules),
         *drift.violations,
         *_of_model(subject, options),
-        *(verify_version(subject.name).violations if options.verify else ()),
+        *(verify_version(subject.place or subject.name).violations if options.verify else ()),
     ]
     return judge(findings, checks.rules, {**figures, "unmeasured": unmeasured(kept), **drift.figures})
 

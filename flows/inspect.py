@@ -61,7 +61,7 @@ def _at_url(url: str) -> tuple[str, bool]:
     remote = Remote.at(url)
     above, _, name = remote.url.rpartition("/")
     try:
-        if NUMBER.match(name) or latest_number(remote) is not None:
+        if NUMBER.fullmatch(name) or latest_number(remote) is not None:
             return _version(Version.open(url)), True
         if remote.files():
             return _folder(url), True

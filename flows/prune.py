@@ -51,9 +51,7 @@ def _prunable(place: Place, listed: Sequence[Listed], keep: int, older_than: flo
     versions = outdated(listed, keep=keep, before=None if older_than is None else _days_ago(older_than))
     needed = _needed_shards([one.version for one in listed if one.version not in versions])
     files = place.files()
-    shards = tuple(
-        name for name in files if name.startswith("shards/") and name.endswith(".arrow") and name not in needed
-    )
+    shards = tuple(name for name in files if _is_shard(name) and name not in needed)
     numbers, leftovers = tuple(version.number for version in versions), place.leftovers(files)
     return Prunable(
         versions=numbers, shards=shards, leftovers=leftovers, bytes=_bytes(files, {*numbers, *shards, *leftovers})

@@ -82,7 +82,8 @@ class SplitRecipe(Part):
     """Shares made by hash, or splits given by folders, by the label file or by a source that has its own.
 
     Args:
-        from: `hash`, shares of each class, made so that no image moves when others come and no copies are parted;
+        from: `hash`, shares of each class, made so that no image moves when others come, and no copies are parted, but
+            where a new image is a copy of some in two splits, which the gate tells;
             `folder`, folders named train, validation and test above the classes; `file`, the label file's column split;
             or `source`, the source's own.
         train, validation, test: the split's share; all add up to 1.

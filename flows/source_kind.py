@@ -16,6 +16,7 @@ from nhwc.flows.source_recipes import KINDS
 from nhwc.flows.source_recipes.kind import Kind
 from nhwc.pipelines.probe import claimed_format
 from nhwc.pipelines.sources.idx import IMAGES
+from nhwc.pipelines.sources.zip_members import WRONG_DIRECTORY
 from nhwc.validators.errors import RecipeError
 
 _LABELS = (".cls", ".json", ".txt")
@@ -95,7 +96,7 @@ def _kind_of_file(file: Path) -> str | None:
             return kind
     if head.startswith(b"\x1f\x8b") and _unpacked(file).startswith(b"\0\0"):
         return "idx"
-    if tarfile.is_tarfile(file):
+    if _is_tar(file):
         return _kind_of_names(_tar_names(file))
     if ".tfrecord" in file.name.lower():
         return "tfrecord"
@@ -122,8 +123,15 @@ def _zip_names(file: Path) -> list[str]:
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.namelist()[:_SEEN_MEMBERS]
-    except zipfile.BadZipFile:
+    except WRONG_DIRECTORY:
         return []
+
+
+def _is_tar(file: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(file)
+    except (OSError, EOFError, zlib.error):  # what is packed is cut
+        return False
 
 
 def _tar_names(file: Path) -> list[str]:

@@ -44,6 +44,7 @@ class Subject:
         pictures: gives the stored images; None where they are not stored.
         source: the folder that paths are relative to, where it is at hand: a path, or a URL as text.
         checked: whether the manifest is known to keep a manifest's own rules.
+        place: of a published version, its own folder or URL, whatever `latest` comes to name.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Subject:
     pictures: Pictures | None = None
     source: str | Path | None = None
     checked: bool = False
+    place: str | None = None
 
     @property
     def kept(self) -> pl.DataFrame:
@@ -82,6 +84,7 @@ def version_subject(version: Version, *, name: str, source: str | Path | None = 
         channels=ChannelStatistics.of_splits(version.statistics["channels"]),
         pictures=partial(_pictures, version.open_shard),
         source=source,
+        place=f"{version.name}/{version.number}",
     )
 
 

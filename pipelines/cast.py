@@ -156,12 +156,17 @@ def make_cast(
     dtype: str | None = None,
     statistics: ChannelStatistics | None = None,
 ) -> Cast:
-    """The cast from stored images to that scale and dtype; `statistics` is needed for `standard`."""
+    """The cast from stored images to that scale and dtype; `statistics` is needed for `standard`.
+
+    Raises ValueError where they are missing.
+    """
     becomes = cast_dtype(stored, scale=scale, dtype=dtype)
     if scale == "none" or stored.value_range is None:
         return Cast(dtype=becomes)
     low, high = (np.asarray(end, np.float32) for end in stored.value_range)
-    if scale == "standard" and statistics is not None:
+    if scale == "standard":
+        if statistics is None:
+            raise ValueError("scale: found standard without statistics, expected the channels' mean and spread")
         return Cast(
             dtype=becomes,
             shift=np.asarray(statistics.mean, np.float32),

@@ -8,18 +8,23 @@ from pathlib import Path
 
 CHECKSUMS = "checksums"
 
-_LINES = re.compile(r"(?:[0-9a-f]{64}  [^\n]+\n)+")
+_LINES = re.compile(r"(?:[0-9a-f]{64}  [^\0\n]+\n)+")
+_SHARDS = "../shards/"
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
     """The SHA-256 of each file of a version and of its shards, by path relative to the version's folder.
 
-    Raises OSError, and ValueError where the file is not just lines of a SHA-256, two spaces and a path.
+    Raises OSError, and ValueError where the file is not just lines of a SHA-256, two spaces and a path, in that folder
+    or in the one of shards beside it: it may come from a store.
     """
     text = (folder / CHECKSUMS).read_bytes().decode("ascii")
     if not _LINES.fullmatch(text):
         raise ValueError("not lines of a SHA-256, two spaces and a path")
-    return {line[66:]: line[:64] for line in text[:-1].split("\n")}
+    sums = {line[66:]: line[:64] for line in text[:-1].split("\n")}
+    if outside := [name for name in sums if {"", ".", ".."} & set(name.removeprefix(_SHARDS).split("/"))]:
+        raise ValueError(f"{outside[0][:100]!r}, which leads elsewhere")
+    return sums
 
 
 def sha256_of(path: Path) -> str:

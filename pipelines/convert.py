@@ -18,7 +18,6 @@ def convert(
     channels: Literal[1, 3, 4],
     dtype: Depth,
     alpha: Literal["white", "black", "refuse"] = "white",
-    bit_depth: Literal["scale", "keep", "refuse"] = "scale",
 ) -> Array:
     """The image with the recipe's channels and value range.
 
@@ -28,10 +27,9 @@ def convert(
         channels: 1, 3 or 4. With 4, alpha is kept, and is opaque where there was none. Otherwise a transparent image
             is laid on the background: round((c * a + b * (m - a)) / m) for colour c, alpha a, background b, and m 255
             or 65535.
-        dtype: uint8 or float32 for [0, 255], uint16 for [0, 65535].
+        dtype: uint8 or float32 for [0, 255], uint16 for [0, 65535]. For uint8, 16 bits become 8 by round(v / 257), for
+            float32 by v / 257 unrounded.
         alpha: the background.
-        bit_depth: `keep` leaves 16 bits where dtype is uint16; otherwise they become 8 by round(v / 257), for float32
-            by v / 257 unrounded.
 
     Returns:
         [rows, cols, channels] of uint8 or uint16 as dtype says. For float32: float32 from 16 bits, and uint8 from 8,

@@ -122,10 +122,11 @@ class DataSource:
         if places.dtype.kind not in "iu" or places.ndim > 1:
             found = f"a list of {places.size}" if places.size == 0 else repr(index)
             raise TypeError(f"index: found {found}, expected a whole number or some of them")
+        places = places.astype(np.int64)  # of fewer bits, it could not hold how many there are
         outside = places[(places < -len(self)) | (places >= len(self))]
         if outside.size:
             raise IndexError(f"index: found {outside.flat[0]}, expected one from {-len(self)} to {len(self) - 1}")
-        return np.where(places < 0, places + len(self), places).astype(np.int64)
+        return np.where(places < 0, places + len(self), places)
 
     def _images(self, places: Array) -> Array:
         """Each held against its contract, cast, and its axes in the order that was asked for."""

@@ -150,7 +150,7 @@ class _Reading:
         value = np.asarray(label)
         if value.ndim == 1 and value.size > 1 and np.count_nonzero(value) == 1:
             value = np.asarray(int(value.argmax()))  # one-hot
-        whole = value.size == 1 and float(value.reshape(())) == int(value.reshape(()))
+        whole = value.size == 1 and float(value.reshape(())).is_integer()
         number = int(value.reshape(())) if whole else -1
         if number < 0 or (self.classes and number >= len(self.classes)):
             expected = f"a whole number below {len(self.classes)}" if self.classes else "a class's number, from 0"

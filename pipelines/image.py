@@ -87,9 +87,7 @@ def image_stages(recipe: ImageRecipe) -> tuple[Stage, Stage, Stage]:
         ),
         Stage(
             name="convert",
-            transform=lambda array: convert(
-                array, channels=recipe.channels, dtype=recipe.dtype, alpha=recipe.alpha, bit_depth=recipe.bit_depth
-            ),
+            transform=lambda array: convert(array, channels=recipe.channels, dtype=recipe.dtype, alpha=recipe.alpha),
             contract=image_contract(
                 rows=None, cols=None, channels=recipe.channels, dtype=converted, value_range=recipe.value_range
             ),

@@ -98,13 +98,14 @@ def _mapped(plan: Plan) -> list[Array]:
     Raises DataError where a shard is not what was published, and OSError.
     """
     opened = OpenedShards(plan.shards, plan.samples, plan.contracts["load"])
-    mapped = []
+    mapped, whole = [], list[Array]()
     for number, path in enumerate(plan.shards):
         images, begins = np.asarray(opened[number].images), opened[number].begins
         with path.open("rb") as file:
             own = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        mapped.append(np.frombuffer(own, images.dtype, images.size, begins).reshape(images.shape))
-    Thread(target=_read_ahead, args=(plan.shards, weakref.ref(mapped[0])), daemon=True).start()
+        whole.append(np.frombuffer(own, images.dtype, images.size, begins))  # what all views of it keep alive
+        mapped.append(whole[-1].reshape(images.shape))
+    Thread(target=_read_ahead, args=(plan.shards, weakref.ref(whole[0])), daemon=True).start()
     return mapped
 
 

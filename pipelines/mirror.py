@@ -5,6 +5,7 @@ A mirror is a cache: it may be deleted whenever nothing uses it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -147,6 +148,8 @@ def fetch_shard(remote: Remote, number: str, name: str) -> Path:
         return mirror / file
     try:
         sha256 = read_checksums(mirror / number).get(f"../{file}")
+        if sha256 is None:
+            raise FileNotFoundError(errno.ENOENT, "no shard that the version's checksums list", f"{remote}/{file}")
         remote.fetch(file, mirror / file, sha256=sha256)
     except FileNotFoundError:
         raise

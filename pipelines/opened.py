@@ -14,7 +14,7 @@ import pyarrow as pa
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.store import Shard, open_shard
 from nhwc.validators.contract import TensorContract
-from nhwc.validators.errors import DataError
+from nhwc.validators.errors import DataError, MachineError
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
 
@@ -97,6 +97,8 @@ def checked_shard(
     except FileNotFoundError as error:
         raise _refusal(path, Code.MISSING_PART, "no such file") from error
     except (OSError, KeyError, AttributeError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and MachineError.made(error):
+            raise MachineError.of(error, path) from error
         raise _refusal(path, Code.CHECKSUM, f"no readable shard ({error})") from error
     if shard.images.shape[1:] != contract.shape or shard.images.dtype != contract.dtypes[0]:
         raise _refusal(

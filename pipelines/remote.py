@@ -195,7 +195,7 @@ class Remote:
     def fetch(self, name: str, to: Path, *, sha256: str | None = None) -> None:
         """Bring an object to a path: once, however many threads and processes ask, and whole or not at all.
 
-        Downloads are all that pipelines/ writes: a load has to, and what it writes is a copy that may be deleted.
+        Copies are all that pipelines/ writes: a load has to, and whatever of them is deleted is made again.
         Raises DataError where the object has another SHA-256 than that, twice.
         """
         to.parent.mkdir(parents=True, exist_ok=True)

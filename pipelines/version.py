@@ -21,7 +21,7 @@ from nhwc.pipelines.mirror import NUMBER, fetch_shard, mirror_of, open_remote, s
 from nhwc.pipelines.remote import Found, Remote, is_url, url_problem
 from nhwc.pipelines.store import Shard, open_shard
 from nhwc.validators.contract import TensorContract
-from nhwc.validators.errors import DataError, RecipeError
+from nhwc.validators.errors import DataError, MachineError, RecipeError
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
 
@@ -260,11 +260,16 @@ class Version:
         return plain
 
     def _read(self, name: str, read: Callable[[Path], Part]) -> Part:
-        """One of the version's files. Raises DataError, the file named, where it is missing or damaged."""
+        """One of the version's files.
+
+        Raises DataError, the file named, where it is missing or damaged, MachineError where it cannot be read.
+        """
         path = self.folder / name
         try:
             return read(path)
         except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, pl.exceptions.PolarsError) as error:
+            if isinstance(error, OSError) and MachineError.made(error):
+                raise MachineError.of(error, path) from error
             damage = Violation(
                 code=Code.CHECKSUM,
                 stage="load",

@@ -25,13 +25,13 @@ def check_budget(manifest: pl.DataFrame, *, bad_fraction: float, bad_fraction_pe
     if bad == images.height:
         found = f"none of {images.height} images"
         violations.append(_violation(Code.NOTHING_KEPT, aspect="kept", expected="at least one sample", found=found))
-    elif bad > bad_fraction * images.height:
+    elif bad / images.height > bad_fraction:
         violations.append(_share(Code.OVER_BUDGET, "all", bad, images.height, bad_fraction))
     classes = (
         images.drop_nulls("label").group_by("label").agg(pl.col("bad").sum(), pl.len().alias("count")).sort("label")
     )
     for row in classes.iter_rows(named=True):
-        if row["bad"] > bad_fraction_per_class * row["count"]:
+        if row["bad"] / row["count"] > bad_fraction_per_class:
             name = f"class {row['label']}"
             violations.append(_share(Code.OVER_CLASS_BUDGET, name, row["bad"], row["count"], bad_fraction_per_class))
     return Verdict(violations=tuple(violations), figures=figures)

@@ -12,10 +12,15 @@ Facts are in `args`, text in `__str__`: an error that crosses a process arrives 
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Violation
+
+_OF_THE_MACHINE = {
+    errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT
+}  # fmt: skip
 
 
 class NhwcError(Exception):
@@ -74,6 +79,11 @@ class MachineError(NhwcError):
     def of(cls, error: OSError, where: object = None) -> MachineError:
         """What the system said, of the file that it named, or else of `where`."""
         return cls(f"{error.filename or where}: {error.strerror or error}: mend it, then run the same again")
+
+    @staticmethod
+    def made(error: BaseException) -> bool:
+        """Whether it is the machine's: a file that is there and cannot be read, whatever is in it."""
+        return isinstance(error, OSError) and error.errno in _OF_THE_MACHINE
 
 
 class BusyError(MachineError):

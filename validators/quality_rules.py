@@ -8,12 +8,14 @@ smoothness besides.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import polars as pl
+from annotated_types import Ge, Lt
 
 from nhwc.validators.quality import FIGURE_COLUMNS
 from nhwc.validators.violation import Code
@@ -32,6 +34,10 @@ QUALITY_CODES = (
     Code.ODD_SIZE,
 )
 """What `judge_quality` finds, in the order in which it is said."""
+
+
+Amount = Annotated[float, Ge(0), Lt(math.inf)]
+"""Of a figure: a number, and not the one that is none, with which every comparison is false."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,23 +76,23 @@ class QualityThresholds:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # an unknown key in a recipe is an error
 
-    dark: float = 0.32
-    light: float = 0.95
-    sharp: float = 0.29
-    smooth: float = 2.9
-    low_information: float = 3.0
-    low_bit_depth: float = 0.7
-    gray: float = 0.02
-    gray_contrast: float = 0.25
-    gray_most: float = 0.5
-    blank: float = 0.01
-    half_blank: float = 0.05
-    half_blank_black: float = 0.4
-    aspect: float = 0.35
-    aspect_octaves: float = 1.0
-    size_factor: float = 3.0
-    tiny: int = 16
-    enlargement: float = 4.0
+    dark: Amount = 0.32
+    light: Amount = 0.95
+    sharp: Amount = 0.29
+    smooth: Amount = 2.9
+    low_information: Amount = 3.0
+    low_bit_depth: Amount = 0.7
+    gray: Amount = 0.02
+    gray_contrast: Amount = 0.25
+    gray_most: Amount = 0.5
+    blank: Amount = 0.01
+    half_blank: Amount = 0.05
+    half_blank_black: Amount = 0.4
+    aspect: Amount = 0.35
+    aspect_octaves: Amount = 1.0
+    size_factor: Amount = 3.0
+    tiny: Annotated[int, Ge(0)] = 16
+    enlargement: Amount = 4.0
 
 
 _IQRS = 3

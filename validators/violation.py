@@ -127,7 +127,7 @@ class Code(StrEnum):
     DUPLICATE_ACROSS_SPLITS = (
         "duplicate_across_splits",
         "the same picture in two splits: what is tested was trained on",
-        "remove one, or let nhwc make the splits",
+        "remove one, the newest where nhwc made the splits; or let nhwc make them",
     )
     # what decoding and the stages say
     TRUNCATED = "truncated", "the data ends before the image does", "fetch the image again"

@@ -9,6 +9,7 @@ import io
 import os
 import signal
 import sys
+import traceback
 from functools import partial
 
 from nhwc.flows.cli import building, exporting, judging, measuring, scheduling, upkeep  # noqa: F401  their commands
@@ -34,6 +35,10 @@ def main() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             sys.exit(0)
         raise
+    except Exception as error:
+        traceback.print_exc()
+        said = f"{type(error).__name__}: {error}"
+        _fail(f"{said}: a fault of nhwc, not of the data: report it with what stands above", NhwcError.exit_status)
 
 
 def _fail(message: str, status: int) -> None:

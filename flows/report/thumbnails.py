@@ -24,6 +24,7 @@ from nhwc.pipelines.sources.protocol import Entry
 from nhwc.pipelines.sources.remote_folder import source_at
 from nhwc.pipelines.thumbnail import SIDE, Thumbnail, thumbnail_of
 from nhwc.validators.contract import INTEGER_RANGES, TensorContract
+from nhwc.validators.errors import NhwcError
 
 Array = np.ndarray[Any, Any]
 
@@ -52,7 +53,8 @@ def _of_stored(subject: Subject, kept: pl.DataFrame) -> Iterator[tuple[str, Thum
         return
     for rows in kept.sort("shard", "row").partition_by("shard"):
         pictures = list[Array]()
-        with suppress(OSError, ValueError, LookupError):  # missing or damaged: the report is wanted then above all
+        # missing or damaged: the report is wanted then above all
+        with suppress(OSError, ValueError, LookupError, NhwcError):
             pictures.extend(subject.pictures(rows))
         shown = on_all_cores(partial(stored_thumbnail, contract=subject.contract), pictures, at_once=4)
         yield from zip(rows["sample_id"], shown, strict=False)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,8 +15,9 @@ import numpy as np
 
 from nhwc.pipelines.npy import Layout, NpyHeader, read_npy_header
 from nhwc.pipelines.sources.container import damaged
-from nhwc.pipelines.sources.stacked import StackedSource, Stacks, stacks_of
+from nhwc.pipelines.sources.stacked import Named, StackedSource, Stacks, stacks_of
 from nhwc.pipelines.sources.unpacked import see_bound, unpacked_bytes
+from nhwc.pipelines.sources.zip_members import WRONG_DIRECTORY
 from nhwc.validators.errors import DataError
 
 _LOCAL_HEADER_BYTES = 30
@@ -56,11 +59,23 @@ class Arrays(StackedSource):
 
 def _archive(path: Path) -> Mapping[str, Any]:
     """Each array of a .npz, by its name."""
+    with _read(path) as archive:
+        names = [one.filename.removesuffix(".npy") for one in archive.infolist() if one.filename.endswith(".npy")]
+    return Named(names, partial(_array, path))
+
+
+def _array(path: Path, name: str) -> np.ndarray[Any, Any]:
+    with _read(path) as archive:
+        return _member(path, archive, archive.getinfo(f"{name}.npy"))
+
+
+@contextmanager
+def _read(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The zip. Raises DataError for whatever is wrong with it or with what is read from it."""
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [one for one in archive.infolist() if one.filename.endswith(".npy")]
-            return {one.filename.removesuffix(".npy"): _member(path, archive, one) for one in members}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            yield archive
+    except (*WRONG_DIRECTORY, RuntimeError, zlib.error, EOFError) as error:  # RuntimeError: a member is encrypted
         raise damaged(path, "bytes", expected="a whole .npz", found=str(error), hint="save it again") from error
 
 

@@ -103,14 +103,15 @@ def numbered_discovery(ordered: tuple[Entry, ...]) -> Discovery:
     return Discovery(entries=ordered, classes=numbered(map(int, labels)), numbered=True)
 
 
-def label_text(label: int | str, classes: Sequence[str]) -> str:
+def label_text(label: int | str, classes: Sequence[str]) -> str | None:
     """What a label is called: a number by the name of its class, where classes have names.
 
+    Without them a number below 0, by which many say that they do not know, is no label: None.
     A number that none of them has becomes what no class is called, so that it is quarantined, and not taken for a class
     that is called by a number.
     """
     if isinstance(label, str) or not classes:
-        return str(label)
+        return str(label) if isinstance(label, str) or label >= 0 else None
     return classes[label] if 0 <= label < len(classes) else f"number {label} of {len(classes)} classes"
 
 

@@ -181,13 +181,16 @@ def _size(shape: Sequence[int | None], most: int, dtype: np.dtype[Any]) -> int:
 
 def _unpacked(content: bytes, size: int, name: str) -> bytes:
     """What zlib unpacks the bytes to, of which no more than `size` are made and one that shows that there are more."""
+    inflater = zlib.decompressobj()
     try:
-        unpacked = zlib.decompressobj().decompress(content, size + 1)
+        unpacked = inflater.decompress(content, size + 1)
     except zlib.error as error:
         raise broken("image", expected=f"bytes in {name} packed by zlib", found=str(error)) from error
     if len(unpacked) > size:
         expected = f"at most {size:,} bytes in {name}"
         raise Breach(Code.PACKED_TOO_WELL, "image", expected=expected, found="more, packed by zlib")
+    if not inflater.eof:
+        raise broken("image", expected=f"bytes in {name} packed by zlib", found="a stream without its end")
     return unpacked
 
 

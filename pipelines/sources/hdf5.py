@@ -11,7 +11,7 @@ from typing import Any
 
 from nhwc.pipelines.npy import Layout
 from nhwc.pipelines.sources.container import damaged
-from nhwc.pipelines.sources.stacked import StackedSource, Stacks, stacks_of
+from nhwc.pipelines.sources.stacked import Named, StackedSource, Stacks, stacks_of
 
 _MOST_RATIO = 1032
 """What deflate packs at most: a dataset that promises more than it stores would be made of nothing."""
@@ -48,17 +48,16 @@ class Hdf5(StackedSource):
 
         try:
             file = h5py.File(self.path, "r", rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
-            arrays = dict(_datasets(file, self.path))
+            found = dict(_datasets(file))
+            arrays = Named(found, lambda name: _stored(found[name], name, self.path))
             return stacks_of(arrays, self.path, images=self.images, labels=self.labels)
         except (OSError, RuntimeError, KeyError) as error:  # what libhdf5 says of damaged bytes
-            found = str(error)[:200]
-            raise damaged(
-                self.path, "bytes", expected="a whole HDF5 file", found=found, hint="fetch it again"
-            ) from error
+            expected, said = "a whole HDF5 file", str(error)[:200]
+            raise damaged(self.path, "bytes", expected=expected, found=said, hint="fetch it again") from error
 
 
-def _datasets(file: Any, path: Path) -> Iterator[tuple[str, Any]]:
-    """(name, dataset) of all that lies in the file itself. Raises DataError where one promises more than it stores.
+def _datasets(file: Any) -> Iterator[tuple[str, Any]]:
+    """(name, dataset) of all that lies in the file itself.
 
     A group is looked into once, by its shortest name: links may lead back to it from any number of places.
     """
@@ -76,12 +75,15 @@ def _datasets(file: Any, path: Path) -> Iterator[tuple[str, Any]]:
                 seen.add(address)
                 waiting.append((f"{full}/", item))
             elif isinstance(item, h5py.Dataset) and not item.is_virtual and not item.external:
-                _see_stored(item, full, path)
                 yield full, item
 
 
-def _see_stored(dataset: Any, name: str, path: Path) -> None:
-    size, stored = math.prod(dataset.shape or ()) * dataset.dtype.itemsize, dataset.id.get_storage_size()
+def _stored(dataset: Any, name: str, path: Path) -> Any:
+    """The same dataset. Raises DataError where it holds nothing, or promises more than it stores."""
+    if dataset.shape is None:
+        raise damaged(path, "shape", expected="values", found=f"none in {name}")
+    size, stored = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
     if size > _MOST_RATIO * stored:
         expected = f"no more than its {stored:,} stored bytes can hold"
         raise damaged(path, "bytes", expected=expected, found=f"{size:,} promised by {name}")
+    return dataset

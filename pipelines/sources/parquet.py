@@ -29,7 +29,7 @@ from nhwc.pipelines.sources.container import (
     split_named,
 )
 from nhwc.pipelines.sources.protocol import Discovery, Entry, Listing, by_name
-from nhwc.validators.errors import RecipeError
+from nhwc.validators.errors import MachineError, RecipeError
 
 SUFFIXES = (".parquet", ".arrow", ".feather")
 _BLOCKS = 4
@@ -171,10 +171,14 @@ class _Table:
         return rows
 
     def column(self, name: str) -> list[Any]:
-        """All values of a small column."""
+        """All values of a small column. Raises DataError where one of its blocks is damaged."""
         if not self.rows:
             return []
-        values = [self._block(name, block) for block in range(len(self._begins) - 1)]
+        try:
+            values = [self._block(name, block) for block in range(len(self._begins) - 1)]
+        except DamagedSampleError as error:
+            expected, hint = "a whole column", "fetch the file again"
+            raise damaged(self.file, f"column {name}", expected=expected, found=str(error), hint=hint) from error
         return [value for chunk in values for value in chunk.to_pylist()]
 
     def cell(self, column: str, row: int) -> pa.Scalar:
@@ -189,7 +193,9 @@ class _Table:
             if (column, block) not in self._blocks:
                 try:
                     read = self._reader.read_row_group(block, columns=[column], use_threads=False)
-                except pa.ArrowException as error:
+                except (OSError, pa.ArrowException) as error:  # OSError: what Arrow says of a page that is no page
+                    if MachineError.made(error):
+                        raise
                     raise DamagedSampleError(str(error).split("\n")[0][:200]) from error
                 self._blocks[column, block] = read.column(column)
                 if len(self._blocks) > _BLOCKS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,6 +125,29 @@ def _entries(stack: Stack, classes: Sequence[str], place: int) -> Iterator[Entry
     for number, label in enumerate(labels):
         text = label_text(label, classes)
         yield Entry(name=f"{stack.name}/{number:08}", label=text or None, split=stack.split, at=(place, number))
+
+
+class Named(Mapping[str, Any]):
+    """Arrays by name, each opened when it is first asked for: what nobody asks for may be anything."""
+
+    def __init__(self, names: Iterable[str], opened: Callable[[str], Any]) -> None:
+        self._names, self._opened, self._kept = dict.fromkeys(names), opened, dict[str, Any]()
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._kept:
+            self._kept[name] = self._opened(name)
+        return self._kept[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def stacks_of(arrays: Mapping[str, Any], file: Path, *, images: str | None, labels: str | None) -> Stacks:

@@ -17,7 +17,7 @@ from nhwc.pipelines.sources.container import DamagedSampleError, damaged
 from nhwc.pipelines.sources.members import At, Member, Members, Wrong, plain
 from nhwc.validators.violation import Code
 
-_WRONG_DIRECTORY = (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, LookupError, struct.error)
+WRONG_DIRECTORY = (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, LookupError, struct.error)
 """What zipfile raises of a directory that is none; a name that is not UTF-8 and says so is a ValueError."""
 
 _LOCAL = struct.Struct("<4s22x2H")
@@ -37,7 +37,7 @@ def zip_members(path: Path) -> Members:
     try:
         with zipfile.ZipFile(path) as opened:
             infos, directory = opened.infolist(), opened.start_dir
-    except _WRONG_DIRECTORY as error:
+    except WRONG_DIRECTORY as error:
         found, hint = str(error) or type(error).__name__, "fetch it again: a zip's directory is at its end"
         raise damaged(path, "directory", expected="a whole zip", found=found, hint=hint) from error
     members = list(map(_member, infos))

@@ -32,6 +32,14 @@ def test_inspecting_a_file_loads_no_tensorflow() -> None:
     assert not {"tensorflow", "prefect"} & loaded_after("import nhwc.flows.inspect")
 
 
+@pytest.mark.parametrize("module", ["contract", "violation"])
+def test_contract_and_violation_stand_on_nothing_of_ours(module: str) -> None:
+    """Whoever only wants to say what an image is can take them as they are."""
+    code = f"import sys, nhwc.validators.{module}\nprint(*(name for name in sys.modules if name.startswith('nhwc.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"nhwc.validators", f"nhwc.validators.{module}"} == set(done.stdout.split())
+
+
 @pytest.mark.parametrize("name", nhwc.__all__)
 def test_every_public_name_is_there_and_says_what_it_is(name: str) -> None:
     """All that `nhwc` promises can be imported and has a docstring."""

@@ -89,6 +89,23 @@ def test_a_wrong_call_ends_with_2_and_one_message(
     assert "Traceback" not in err
 
 
+def test_a_fault_of_nhwcs_own_is_no_fault_of_the_data(
+    nhwc_command: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody foresaw ends with 3 and all that is known of it: 1 would say that the data broke its contract."""
+
+    def failing(paths: object) -> None:
+        raise ZeroDivisionError("nobody foresaw")
+
+    monkeypatch.setattr("nhwc.flows.inspect.inspect", failing)
+    status, out, err = nhwc_command("inspect", "photos")
+    assert (3, "") == (status, out)
+    assert "Traceback" in err
+    assert err.endswith(
+        "nhwc: ZeroDivisionError: nobody foresaw: a fault of nhwc, not of the data: report it with what stands above\n"
+    )
+
+
 def test_a_wrong_recipe_ends_with_2_and_all_its_problems(nhwc_command: Run, photos: Path, recipe_file: Path) -> None:
     """A line each."""
     recipe_file.write_text(

@@ -1,6 +1,7 @@
 """The demo is the main job on real images, start to end."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,24 @@ def test_the_demo_ingests_loads_and_trains(tmp_path: Path) -> None:
     assert float(re.findall(r"epoch \d: ([\d.]+)%", text)[-1]) > 85
     assert nhwc.verify(tmp_path / "demo" / "datasets" / "digits").passed
     run_demo(tmp_path / "demo", direct=True, say=said.append)
+
+
+def test_an_edited_recipe_may_have_the_demo_refused(tmp_path: Path) -> None:
+    """With the verdict, as an ingest says it."""
+    run = partial(run_demo, tmp_path / "demo", direct=True)
+    with pytest.raises(KeyboardInterrupt):
+        run(say=partial(interrupt, "2. nhwc ingest"))
+    recipe = tmp_path / "demo" / "digits.yaml"
+    recipe.write_text(recipe.read_text().replace("checks: {", "checks: {bad_fraction: 0, "))
+    said: list[str] = []
+    with pytest.raises(nhwc.DataError, match="over_budget: all found 5 of 1802"):
+        run(say=said.append)
+    assert any("refused: nothing published" in line for line in said)
+
+
+def interrupt(at: str, said: str) -> None:
+    if said.startswith(at):
+        raise KeyboardInterrupt
 
 
 def test_the_demo_leaves_other_folders_alone(tmp_path: Path) -> None:

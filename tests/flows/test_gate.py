@@ -229,6 +229,27 @@ def test_options_that_do_not_go_with_a_dataset_are_told(options: dict[str, Any],
         nhwc.gate(dataset, **options)
 
 
+@pytest.mark.parametrize("option", [{"scale": "unit"}, {"dtype": "float16"}, {"channels_first": True}])
+def test_how_images_are_loaded_does_not_go_without_a_model(
+    landscapes: Path, recipe: Make, option: dict[str, Any]
+) -> None:
+    """Nothing else would look at it."""
+    (name,) = option
+    with pytest.raises(nhwc.RecipeError, match=rf"{name}: found .*, which does not go with no model: leave it out"):
+        nhwc.gate(run_ingest(recipe()).place, **option)
+
+
+def test_what_is_verified_is_what_is_judged(landscapes: Path, recipe: Make) -> None:
+    """Whatever is published meanwhile."""
+    options = GateOptions(verify=True)
+    subject = open_subject(run_ingest(recipe()).version.dataset, options)
+    other = run_ingest(recipe(image={"rows": 20, "cols": 20})).version
+    (other.folder / "report.html").write_text("")
+    assert "2.0.0" == other.number
+    assert judge_subject(subject, options).passed
+    assert not judge_subject(open_subject(other.dataset, options), options).passed
+
+
 def test_options_of_a_dataset_do_not_go_with_a_version(landscapes: Path, recipe: Make) -> None:
     """The other way round."""
     version = nhwc.ingest(recipe(), direct=True)

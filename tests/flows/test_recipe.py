@@ -84,6 +84,18 @@ def test_the_needed_keys_are_enough(folder: Path) -> None:
         (plain(splits={"from": "file"}), "splits.from: found file, but labels come from folders"),
         (plain(splits={"dev": 0.1}), "splits.dev: unknown key, expected one of from, train, validation, test, seed"),
         (plain(checks={"bad_fraction": 2}), "checks.bad_fraction: found 2, expected less than or equal to 1"),
+        (
+            plain(checks={"thresholds": {"dark": float("nan")}}),
+            "checks.thresholds.dark: found nan, expected less than inf",
+        ),
+        (
+            plain(checks={"thresholds": {"light": float("inf")}}),
+            "checks.thresholds.light: found inf, expected less than inf",
+        ),
+        (
+            plain(checks={"thresholds": {"tiny": -5}}),
+            "checks.thresholds.tiny: found -5, expected greater than or equal to 0",
+        ),
         (plain(dataset="a" * 101), f"dataset: found '{'a' * 101}', expected at most 100 letters"),
         (plain(dataset=2024), "dataset: found 2024, expected text: put it in quotes"),
         (plain(dataset=datetime.date(2024, 1, 1)), "dataset: found 2024-01-01 (date), expected text: put it in quotes"),

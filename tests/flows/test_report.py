@@ -21,6 +21,7 @@ from nhwc.flows.report.thumbnails import SIDE, Thumbnail, file_thumbnail, stored
 from nhwc.flows.subject import Subject
 from nhwc.pipelines.sources.protocol import Entry
 from nhwc.validators.contract import TensorContract, image_contract
+from nhwc.validators.errors import DataError
 from nhwc.validators.manifest import frame
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
@@ -285,9 +286,15 @@ def damaged(rows: pl.DataFrame) -> Iterator[Array]:
     yield np.zeros((1, 1, 1))
 
 
-@pytest.mark.parametrize("missing", [None, damaged])
+def rotten(rows: pl.DataFrame) -> Iterator[Array]:
+    """Pictures of a shard of files that cannot be decoded any more."""
+    raise DataError(Verdict(violations=(violation("cat/1.png"),)))
+    yield np.zeros((rows.height, 1, 1))
+
+
+@pytest.mark.parametrize("missing", [None, damaged, rotten])
 def test_a_report_without_pictures_still_says_all(missing: Any) -> None:
-    """Where images are not stored, or a shard is gone."""
+    """Where images are not stored, or a shard is gone or rotten."""
     page = Page(report_html(subject(*PETS, pictures=missing), Verdict(violations=(violation("cat/1.png"),))))
     assert "img" not in page.tags
     assert "no picture cat/1.png cat · train 0.0" in page.said

@@ -205,6 +205,36 @@ def test_checksums_that_latest_does_not_vouch_for_are_refused(recipe: Recipe) ->
         nhwc.load(f"{FAULTY}/pets")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["x/../../../evil.txt", "{outside}/evil.txt", "../../evil.txt", "../shards/../../evil.txt", "a//evil.txt", "."],
+)
+def test_checksums_that_lead_elsewhere_are_refused(recipe: Recipe, cache: Path, tmp_path: Path, name: str) -> None:
+    """What a store says is fetched lies in the mirror, whoever wrote it."""
+    run_ingest(recipe)
+    shutil.rmtree(cache)
+    content = b"what somebody would have written"
+    name, folder = name.format(outside=tmp_path), f"{FAULTY}/pets/1.0.0"
+    line = f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode()
+    files_of(FAULTY).pipe_file(f"{folder}/checksums", files_of(FAULTY).cat_file(f"{folder}/checksums") + line)
+    files_of(FAULTY).pipe_file(f"{folder}/{name}", content)
+    files_of(FAULTY).pipe_file(f"{FAULTY}/pets/latest", b"1.0.0\n")
+    with pytest.raises(DataError, match=r"1\.0\.0/checksums found .*, which leads elsewhere, expected the file"):
+        nhwc.load(f"{FAULTY}/pets")
+    assert not list(tmp_path.rglob("evil.txt"))
+
+
+def test_a_shard_that_no_checksums_list_is_not_fetched(recipe: Recipe, cache: Path) -> None:
+    """A manifest cannot name another object."""
+    version = run_ingest(recipe).version
+    shutil.rmtree(cache)
+    opened = Version.open(f"{FAULTY}/pets")
+    files_of(FAULTY).pipe_file(f"{FAULTY}/pets/shards/other.arrow", b"1")
+    with pytest.raises(FileNotFoundError, match="no shard that the version's checksums list"):
+        opened.bring_shard("other")
+    assert opened.bring_shard(version.kept["shard"][0]).is_file()
+
+
 def test_verify_sees_what_the_store_lost(recipe: Recipe) -> None:
     """What lies in the cache does not hide that the store no longer has it, and the next ingest brings it back."""
     version = run_ingest(recipe).version

@@ -1,5 +1,7 @@
 """Rot is found: every bit of every published file counts."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +85,25 @@ def test_reading_a_damaged_version_names_the_file(version: nhwc.Version, name: s
         nhwc.DataError, match=rf"load: checksum: .*{name} found .* To mend: ingest again, or restore it from a copy"
     ):
         read()
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EMFILE, errno.EIO])
+def test_a_file_that_is_there_and_cannot_be_read_is_the_machines(
+    version: nhwc.Version, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """And no damage: nothing has to be ingested anew."""
+
+    def failing(path: Path, *_: object) -> None:
+        raise OSError(error, os.strerror(error), str(path))
+
+    monkeypatch.setattr("nhwc.pipelines.version._text", failing)
+    with pytest.raises(nhwc.MachineError, match=rf"recipe.yaml: {os.strerror(error)}: mend it, then run the same"):
+        _ = nhwc.Version(dataset=version.dataset, number=version.number).recipe_text
+    monkeypatch.undo()
+    monkeypatch.setattr("nhwc.pipelines.opened.open_shard", failing)
+    source = nhwc.data_source(version.dataset, split="all")
+    with pytest.raises(nhwc.MachineError, match=rf"arrow: {os.strerror(error)}"):
+        source[0]
 
 
 def test_a_latest_that_names_no_version_is_told(version: nhwc.Version) -> None:

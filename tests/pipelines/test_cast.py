@@ -91,6 +91,12 @@ def test_on_the_host_it_is_the_same(dtype, scale, mean):
         assert np.isnan(written[[place for place in (0, 1) if place not in places]]).all()
 
 
+def test_standard_needs_statistics():
+    """It is never another scale instead."""
+    with pytest.raises(ValueError, match="scale: found standard without statistics, expected the channels' mean"):
+        make_cast(stored("uint8"), scale="standard")
+
+
 @given(data=st.data())
 def test_quotients_by_a_reciprocal_are_those_of_a_division(data):
     """Of any mean and deviation a version may have, to the last bit."""
@@ -182,6 +188,7 @@ def test_none_keeps_values_and_dtype():
 def test_a_cast_that_cannot_hold_its_range_is_found(dtype, scale, asked, statistics, expected):
     """The two ends show it before any image is read."""
     contract = cast_contract(stored(dtype), scale=scale, dtype=asked, statistics=statistics)
-    cast = make_cast(stored(dtype), scale=scale, dtype=asked, statistics=statistics)
+    any_other = ChannelStatistics(mean=(100.0,) * 3, std=(50.0,) * 3)
+    cast = make_cast(stored(dtype), scale=scale, dtype=asked, statistics=statistics or any_other)
     (problem,) = cast_problems(cast, stored(dtype), contract)
     assert expected in problem

@@ -62,7 +62,7 @@ def test_eight_bit_pixels(pixel, channels, dtype, alpha, expected):
 def test_sixteen_bit_pixels(pixel, channels, dtype, expected):
     """16 bits are kept, or divided by 257 and rounded to the nearest; nothing overflows."""
     array = np.array([[pixel]], np.uint16)
-    assert expected == convert(array, channels=channels, dtype=dtype, bit_depth="keep")[0, 0].tolist()
+    assert expected == convert(array, channels=channels, dtype=dtype)[0, 0].tolist()
 
 
 def test_float32_keeps_what_is_between():
@@ -104,7 +104,7 @@ def test_large_images_are_converted_as_small_ones_are():
 def test_any_decoded_array_converts(array, channels, dtype):
     """Rows and cols stay, channels and dtype are the recipe's, values in range, and the input is left alone."""
     before = array.copy()
-    converted = convert(array, channels=channels, dtype=dtype, bit_depth="keep" if dtype == "uint16" else "scale")
+    converted = convert(array, channels=channels, dtype=dtype)
     assert (*array.shape[:2], channels) == converted.shape
     assert converted.dtype.name in ((dtype, "uint8") if dtype == "float32" else (dtype,))
     assert converted.max() <= (65535 if dtype == "uint16" else 255)
@@ -114,5 +114,5 @@ def test_any_decoded_array_converts(array, channels, dtype):
 @given(array=npst.arrays(np.uint8, (3, 4, 3)))
 def test_eight_bits_survive_sixteen(array):
     """uint8 to uint16 and back is the same array."""
-    wide = convert(array, channels=3, dtype="uint16", bit_depth="keep")
+    wide = convert(array, channels=3, dtype="uint16")
     np.testing.assert_array_equal(array, convert(wide, channels=3, dtype="uint8"))

@@ -21,6 +21,17 @@ def loaded(folder, **options) -> tuple[np.ndarray, np.ndarray, list[str]]:
     return images, labels, [one.decode() for one in ids]
 
 
+def test_indices_may_be_of_any_whole_number(write_version):
+    """Of fewer bits than the number of samples has, and unsigned."""
+    source = data_source(write_version(300).folder, split="all")
+    expected = source[[1, 200]][0]
+    for dtype in ("uint8", "int16", "uint16", "int64", "uint64"):
+        np.testing.assert_array_equal(expected, source[np.array([1, 200], dtype)][0])
+    np.testing.assert_array_equal(source[[-1, 2]][0], source[np.array([-1, 2], np.int8)][0])
+    with pytest.raises(IndexError, match="found 300, expected one from -300 to 299"):
+        source[np.array([300], np.uint16)]
+
+
 @pytest.mark.parametrize(
     ("stored", "rows", "scale", "dtype", "channels_first"),
     [

@@ -17,6 +17,14 @@ def slices(*parts: Any) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices(parts if len(parts) > 1 else parts[0])
 
 
+def test_a_label_that_is_no_number_is_one_violation() -> None:
+    """NaN and infinity among floats."""
+    labels = np.array([0, 1, np.nan, np.inf, -np.inf, 0.5, 1, 0, 1, 0], np.float32)
+    elements = seen(slices(PIXELS, labels))
+    assert [2, 3, 4, 5] == [int(one.sample_id) for one in elements.violations if one.sample_id]
+    assert {"unknown_class"} == {str(one.code) for one in elements.violations}
+
+
 def seen(dataset: tf.data.Dataset, **options: Any) -> Elements:
     return measure_elements(dataset, **options)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from nhwc.pipelines import in_place
 from nhwc.pipelines import load as load_module
 from nhwc.pipelines.load import load
 
@@ -143,6 +144,27 @@ def test_any_graph_takes_the_batches(write_version):
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         images, _ = tf.compat.v1.data.make_one_shot_iterator(load(written.folder, batch_size=16)).get_next()
         assert total == session.run(images).sum(dtype=np.int64)
+
+
+def test_shards_are_read_ahead_while_a_dataset_wants_them(write_version, monkeypatch):
+    """And no longer."""
+    wanted = []
+    monkeypatch.setattr(in_place, "_read_ahead", lambda paths, one: wanted.append(one))
+    dataset = load(write_version(40, splits=("train",), **LARGE).folder, batch_size=8)
+    until = time.monotonic() + 30
+    while not wanted and time.monotonic() < until:
+        time.sleep(0.01)
+    (one,) = wanted
+    gc.collect()
+    assert one() is not None
+    batches = iter(dataset)
+    images = next(batches)[0]
+    del dataset, batches
+    gc.collect()
+    assert one() is not None
+    del images
+    gc.collect()
+    assert one() is None
 
 
 @pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="the system cannot say what lies in memory")

@@ -3,8 +3,10 @@
 import gzip
 import io
 import json
+import lzma
 import os
 import tarfile
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,33 @@ def loop(file: Any) -> None:
         file[name] = file["/"]
 
 
+def with_others(file: Any) -> None:
+    """Beside images and labels a dataset that was never written, and one that has no values."""
+    file["images"], file["labels"] = GRAY, [0, 1, 0, 1]
+    file.create_dataset("masks", (4, 8, 8), "u1")
+    file["notes"] = h5py.Empty("f")
+
+
+def damaged_labels(place: Path) -> None:
+    """A Parquet file, the pages of its labels overwritten."""
+    parquet()(place)
+    column = pq.ParquetFile(place / "it.parquet").metadata.row_group(0).column(1)
+    begin = column.dictionary_page_offset or column.data_page_offset
+    with (place / "it.parquet").open("r+b") as file:
+        file.seek(begin)
+        file.write(b"\xff" * 16)
+
+
+def encrypted(place: Path) -> None:
+    """A .npz whose members say that they are encrypted."""
+    with zipfile.ZipFile(place / "it.npz", "w") as archive:
+        archive.writestr("images.npy", b"123")
+    content = bytearray((place / "it.npz").read_bytes())
+    for mark, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.index(mark) + flags] |= 1
+    (place / "it.npz").write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("source", "write", "codes", "classes"),
     [
@@ -134,6 +163,10 @@ def loop(file: Any) -> None:
         (COCO, coco(images={"id": [1]}), {"bad_box": 1}, None),
         (COCO, coco(annotations={"bbox": "12345"}), {"bad_box": 1}, None),
         (TAR, tar("\ud800", "b", "b", "b"), {"no_class": 1}, ("b",)),
+        (NPZ, npz(labels=[-1, 0, 1, 1]), {"no_class": 1}, ("0", "1")),
+        (PARQUET, parquet(pa.array([-1, 0, 1, 1])), {"no_class": 1}, ("0", "1")),
+        (NPZ, npz(notes=np.array([{}])), {}, ("0", "1")),
+        (H5, hdf5(with_others), {}, ("0", "1")),
     ],
     ids=lambda one: "" if callable(one) else None,
 )  # fmt: skip
@@ -212,6 +245,9 @@ DAMAGED: list[tuple[dict[str, Any], Fill, str]] = [
     (H5, hdf5(lambda file: file.update(images="abc")), r"rank found images of shape \(\)"),
     (H5, hdf5(lambda file: file.update(images=GRAY, labels=3)), r"labels: int64 of shape \(\)"),
     (PARQUET, parquet(columns=("label", "label")), "expected one column label"),
+    (PARQUET, damaged_labels, "damaged_source: column label found .*it.parquet, expected a whole column"),
+    (NPZ, encrypted, "damaged_source: bytes found .*encrypted.*it.npz, expected a whole .npz"),
+    (H5, hdf5(lambda file: file.update(images=h5py.Empty("f"))), "shape found none in images"),
     *(
         (COCO, coco(**changed), found)
         for changed, found in [
@@ -306,6 +342,27 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     for look in (inspect, lambda path: propose_recipe(path, recipe=tmp_path / "r.yaml", contract=tmp_path / "c.yaml")):
         with pytest.raises(NhwcError, match="found something that is n"):
             look(tmp_path / "it.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cut.gz", gzip.compress(bytes(range(256)) * 40)[:60]),
+        ("cut.xz", lzma.compress(np.random.default_rng(1).bytes(9000))[:600]),
+        ("name.zip", b"PK\1\2" + bytes(4) + b"\0\10" + bytes(18) + b"\1\0" + bytes(16) + b"\xff"),
+    ],
+    ids=["cut.gz", "cut.xz", "name.zip"],
+)
+def test_what_is_no_source_is_told_with_one_message(tmp_path: Path, name: str, content: bytes) -> None:
+    if name == "name.zip":  # a name that says that it is UTF-8
+        content += b"PK\5\6" + bytes(4) + b"\1\0\1\0" + len(content).to_bytes(4, "little") + bytes(6)
+    (tmp_path / name).write_bytes(content)
+    for look in (inspect, lambda path: propose_recipe(path, recipe=tmp_path / "r.yaml", contract=tmp_path / "c.yaml")):
+        try:
+            said = look(tmp_path / name)
+        except NhwcError as error:
+            said = str(error)
+        assert name in str(said)
 
 
 def test_what_lies_beside_images_does_not_make_another_source_of_them(tmp_path: Path) -> None:

@@ -243,6 +243,19 @@ def test_a_label_that_no_class_has_is_one_violation(tmp_path: Path) -> None:
     ] == [one.partition(": ")[2].partition(". To mend")[0] for one in bad(source_at(folder)).values()]
 
 
+def test_packed_pixels_without_their_end_are_one_violation(tmp_path: Path) -> None:
+    """Though all pixels are there: what is missing is the checksum that says so."""
+    folder = prepared(tmp_path, tensor("zlib"), {"train": examples()[:3]})
+    whole = features.FeaturesDict(tensor("zlib")).serialize_example(examples()[0])
+    stored = tf.train.Example.FromString(whole)
+    packed = stored.features.feature["image"].bytes_list
+    for left in (len(packed.value[0]) - 1, 30):
+        packed.value[0] = packed.value[0][:left]
+        write_shard(folder / TFRECORD, [stored.SerializeToString()])
+        said = bad(source_at(folder, image_name="image"))[f"{TFRECORD}@0"]
+        assert "image found a stream without its end, expected bytes in image packed by zlib" in said
+
+
 def changed(file: Path, at: int, by: bytes) -> None:
     content = file.read_bytes()
     file.write_bytes(content[:at] + by + content[at + len(by) :])
