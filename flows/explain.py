@@ -6,7 +6,7 @@ from nhwc.flows.recipe import Recipe
 from nhwc.pipelines.batch import batch_contract
 from nhwc.pipelines.cast import cast_contract
 from nhwc.pipelines.image import image_stages
-from nhwc.validators.splits import SPLIT_NAMES
+from nhwc.validators.splits import SPLITS
 
 DEFAULT_BATCH = 32
 
@@ -41,6 +41,6 @@ def explain(recipe: Recipe) -> list[tuple[str, str, str]]:
 
 def _splits(recipe: Recipe) -> str:
     if recipe.splits.from_ != "hash":
-        return f"{recipe.splits.from_} ({', '.join(dict.fromkeys(SPLIT_NAMES.values()))})"
+        return f"{recipe.splits.from_} ({', '.join(SPLITS)})"
     shares = ", ".join(f"{name} {share:g}" for name, share in recipe.splits.fractions.items())
     return f"hash ({shares}, seed {recipe.splits.seed})"

@@ -33,6 +33,7 @@ from nhwc.flows.shard_hashes import doubt_shards, shard_hashes
 from nhwc.flows.shards import Chunk
 from nhwc.flows.soundness import Sums, found_hash, is_named, read_sums, unsound_files
 from nhwc.pipelines.checksums import CHECKSUMS, read_checksums, sha256_of
+from nhwc.pipelines.mirror import NUMBER
 from nhwc.pipelines.version import Latest, Version, numbers_in
 from nhwc.validators.errors import DataError
 
@@ -40,7 +41,7 @@ FOUNDATION = ("manifest.parquet", "contract.yaml", "recipe.yaml")
 """What the next version stands on; the other files of a version only tell of these."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_FIRST_LINE = re.compile(r"([0-9]+\.[0-9]+\.[0-9]+)\n")
+_FIRST_LINE = re.compile(rf"({NUMBER.pattern})\n")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from nhwc.validators.budget import check_budget
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.quality_rules import QualityThresholds
 from nhwc.validators.rules import Level
+from nhwc.validators.splits import SPLITS
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code
 
@@ -113,9 +114,7 @@ class SplitRecipe(Part):
             ]
         total = sum(self.fractions.values())
         if abs(total - 1) > 1e-9:
-            told = {
-                name: getattr(self, name) for name in ("train", "validation", "test") if name in self.model_fields_set
-            }
+            told = {name: getattr(self, name) for name in SPLITS if name in self.model_fields_set}
             shown = ", ".join(f"{name}: {share:g}" for name, share in (self.fractions | told).items())
             return [("", f"found {shown}, which add up to {total:g}, expected 1")]
         return []

@@ -126,12 +126,12 @@ class Workshop:
     threads: int = THREADS
 
 
-def at_once(work: Work) -> None:
+def do_now(work: Work) -> None:
     """Do what is handed over now."""
     work()
 
 
-def make_shard(chunk: Chunk, workshop: Workshop, *, advance: Advance, hand_over: HandOver = at_once) -> MadeShard:
+def make_shard(chunk: Chunk, workshop: Workshop, *, advance: Advance, hand_over: HandOver = do_now) -> MadeShard:
     """The manifest's rows of a chunk; its shard is handed over to be written, or lies there already.
 
     A chunk that an earlier run finished is not made again: its rows are written last, and read back here.

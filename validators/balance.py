@@ -14,9 +14,8 @@ import polars as pl
 from annotated_types import Ge, Gt
 
 from nhwc.validators.schema import broken_rules, rows_at_fault
+from nhwc.validators.splits import SPLITS
 from nhwc.validators.violation import Code, Violation
-
-_SPLITS = ("train", "validation", "test")
 
 _NAMED = 20
 """So many classes are named by one rule; of what is more, the number."""
@@ -74,9 +73,9 @@ def class_table(manifest: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
     counts = manifest.group_by("label").agg(
         kept=kept.sum(),
         quarantined=(pl.col("status") == "quarantined").sum(),
-        **{split: (kept & (pl.col("split") == split)).sum() for split in _SPLITS},
+        **{split: (kept & (pl.col("split") == split)).sum() for split in SPLITS},
     )
-    counted = pl.col("kept", "quarantined", *_SPLITS).fill_null(0).cast(pl.Int64)
+    counted = pl.col("kept", "quarantined", *SPLITS).fill_null(0).cast(pl.Int64)
     return (
         pl.DataFrame({"label": classes}, schema={"label": pl.String})
         .with_row_index("label_id")
@@ -99,7 +98,7 @@ def judge_balance(
         thresholds: where a count becomes a finding.
     """
     table = class_table(manifest, classes)
-    train, others = (int(table.select(pl.sum_horizontal(names).sum()).item()) for names in (["train"], _SPLITS[1:]))
+    train, others = (int(table.select(pl.sum_horizontal(names).sum()).item()) for names in (["train"], SPLITS[1:]))
     if others and not train:
         return (_no_train(others), *_broken(table, [_small(thresholds)]))
     if not others and not train:

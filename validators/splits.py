@@ -7,6 +7,9 @@ from collections.abc import Mapping
 
 import polars as pl
 
+SPLITS = ("train", "validation", "test")
+"""What a split is called, in this order wherever splits stand in one."""
+
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",

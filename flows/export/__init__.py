@@ -23,12 +23,9 @@ from nhwc.pipelines.checksums import CHECKSUMS, sha256_of
 from nhwc.pipelines.remote import is_url
 from nhwc.pipelines.version import Version
 from nhwc.validators.errors import MachineError, RecipeError
-from nhwc.validators.splits import SPLIT_NAMES
+from nhwc.validators.splits import SPLITS
 
 FORMS = ("tfds", "tfrecord", "webdataset", "parquet", "npz", "folder")
-
-SPLITS = tuple(dict.fromkeys(SPLIT_NAMES.values()))
-"""In their order."""
 
 FILE_FORMATS = ("tfrecord", "array_record")
 """Of tfds. It reads the first `as_dataset` (tf.data, in a stream), the second `as_data_source` (any record)."""

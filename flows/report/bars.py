@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from nhwc.validators.splits import SPLITS
+
 CLASSES = 40
 """Classes that have a bar of their own."""
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from typing_extensions import override
+
 from nhwc.flows.recipe_part import PathText
 from nhwc.flows.source_recipes.kind import AtPath, no_file, no_folder
 from nhwc.pipelines.image_recipe import ImageRecipe
@@ -29,14 +31,14 @@ class IdxRecipe(AtPath):
     kind: Literal["idx"]
     labels: PathText | None = None
 
+    @override
     def wrong_place(self, base: Path) -> str | None:
-        """As above."""
         if self.labels is not None and (wrong := no_file("source.labels", self.labels, base, "an IDX file of labels")):
             return wrong
         return super().wrong_place(base)
 
+    @override
     def source(self, base: Path, image: ImageRecipe) -> Source:
-        """As above."""
         return Idx(path=base / self.path, labels=None if self.labels is None else base / self.labels)
 
 
@@ -60,8 +62,8 @@ class ArraysRecipe(AtPath):
     def _is_archive(self) -> bool:
         return self.path.lower().endswith(".npz")
 
+    @override
     def wrong_place(self, base: Path) -> str | None:
-        """As above."""
         if wrong := self.no_path() or no_file("source.path", self.path, base, "a .npz or a .npy"):
             return wrong
         if self._is_archive:
@@ -70,8 +72,8 @@ class ArraysRecipe(AtPath):
             return f"source.images: found {self.images!r}, which only a .npz has: leave it out"
         return None if self.labels is None else no_file("source.labels", self.labels, base, "a .npy of labels")
 
+    @override
     def source(self, base: Path, image: ImageRecipe) -> Source:
-        """As above."""
         labels = self.labels if self.labels is None or self._is_archive else base / self.labels
         return Arrays(path=base / self.path, images=self.images, labels=labels, layout=self.layout)
 
@@ -91,12 +93,12 @@ class Hdf5Recipe(AtPath):
     labels: str | None = None
     layout: Layout = "channels_last"
 
+    @override
     def wrong_place(self, base: Path) -> str | None:
-        """As above."""
         return self.no_path() or no_file("source.path", self.path, base, "an HDF5 file")
 
+    @override
     def source(self, base: Path, image: ImageRecipe) -> Source:
-        """As above."""
         return Hdf5(path=base / self.path, images=self.images, labels=self.labels, layout=self.layout)
 
 
@@ -111,12 +113,12 @@ class CifarRecipe(AtPath):
     kind: Literal["cifar"]
     labels: Literal["fine", "coarse"] = "fine"
 
+    @override
     def wrong_place(self, base: Path) -> str | None:
-        """As above."""
         return self.no_path() or no_folder("source.path", self.path, base, "CIFAR's, with its .bin files")
 
+    @override
     def source(self, base: Path, image: ImageRecipe) -> Source:
-        """As above."""
         return Cifar(path=base / self.path, labels=self.labels)
 
 
@@ -135,6 +137,6 @@ class ParquetRecipe(AtPath):
     label: str | None = None
     layout: Layout = "channels_last"
 
+    @override
     def source(self, base: Path, image: ImageRecipe) -> Source:
-        """As above."""
         return Parquet(path=base / self.path, image=self.image, label=self.label, layout=self.layout)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from typing_extensions import override
+
 from nhwc.flows.recipe_part import PathText
 from nhwc.flows.source_recipes.kind import AtPath, no_file, no_folder
 from nhwc.pipelines.image_recipe import ImageRecipe
@@ -24,13 +26,13 @@ class CocoRecipe(AtPath):
     kind: Literal["coco"]
     images: PathText
 
+    @override
     def wrong_place(self, base: Path) -> str | None:
-        """As above."""
         wrong = self.no_path() or no_file("source.path", self.path, base, "COCO's annotations, a .json")
         return wrong or no_folder("source.images", self.images, base, "that of the pictures")
 
+    @override
     def source(self, base: Path, image: ImageRecipe) -> Source:
-        """As above."""
         return Coco(path=base / self.path, images=base / self.images)
 
 
@@ -43,14 +45,14 @@ class VocRecipe(AtPath):
 
     kind: Literal["voc"]
 
+    @override
     def wrong_place(self, base: Path) -> str | None:
-        """As above."""
         if wrong := self.no_path():
             return wrong
         if not (base / self.path / "JPEGImages").is_dir():
             return f"source.path: found {self.path!r}, which has no JPEGImages/, expected Pascal VOC's folder"
         return None
 
+    @override
     def source(self, base: Path, image: ImageRecipe) -> Source:
-        """As above."""
         return Voc(path=base / self.path)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
+from typing_extensions import override
 
 from nhwc.flows.recipe_part import Part, PathText
 from nhwc.flows.source_recipes.kind import AtPath, no_file, no_folder
@@ -33,8 +34,8 @@ class FolderRecipe(AtPath):
         """As above; a URL's own form is looked at where all URLs are."""
         return None if is_url(self.path) else no_folder("source.path", self.path, base, "a folder of images")
 
+    @override
     def source(self, base: Path, image: ImageRecipe) -> Source:
-        """As above."""
         return source_at(self.path if is_url(self.path) else base / self.path, most_bytes=image.max_bytes)
 
 
@@ -51,14 +52,14 @@ class ArchiveRecipe(AtPath):
     kind: Literal["archive"]
     folder: str = ""
 
+    @override
     def wrong_place(self, base: Path) -> str | None:
-        """As above."""
         if problem := self.folder and unsafe(self.folder):
             return f"source.folder: found {self.folder!r}, {problem}, expected a path inside the archive"
         return super().wrong_place(base) or no_file("source.path", self.path, base, "a zip or a tar")
 
+    @override
     def source(self, base: Path, image: ImageRecipe) -> Source:
-        """As above."""
         folder = plain(self.folder) if self.folder else ""
         return Archive(path=base / self.path, folder=folder, most_bytes=image.max_bytes)
 
@@ -77,8 +78,8 @@ class WebDatasetRecipe(AtPath):
     image: Annotated[str, Field(pattern=r"[^;. ]")] | None = None
     label: Annotated[str, Field(pattern=r"^[^:;]+(:[^:]+)?$")] = "cls"
 
+    @override
     def source(self, base: Path, image: ImageRecipe) -> Source:
-        """As above."""
         return WebDataset(
             path=base / self.path,
             image=extensions(self.image or ""),
@@ -119,8 +120,8 @@ class FilesRecipe(AtPath):
         """As above: the root, where one is named."""
         return self.path if self.root is None else self.root
 
+    @override
     def wrong_place(self, base: Path) -> str | None:
-        """As above."""
         for path in (self.path, self.root or ""):
             if is_url(path):
                 return f"source: found {path!r}, expected a path on this machine: only folders are read by URL"
@@ -129,8 +130,8 @@ class FilesRecipe(AtPath):
             return wrong
         return no_file("source.path", self.path, base, "a table: CSV, .tsv, .jsonl or .parquet")
 
+    @override
     def source(self, base: Path, image: ImageRecipe) -> Source:
-        """As above."""
         table = base / self.path
         root = table.parent if self.root is None else base / self.root
         columns = self.columns

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Len
 from pydantic import Field
+from typing_extensions import override
 
 from nhwc.flows.recipe_part import PathText
 from nhwc.flows.source_recipes.kind import AtPath, Kind
@@ -57,8 +58,8 @@ class TfRecordRecipe(AtPath):
             problems = [("layout", f"{found}: expected [channels, rows, cols]")]
         return problems
 
+    @override
     def source(self, base: Path, image: ImageRecipe) -> Source:
-        """As above."""
         from nhwc.pipelines.sources.example import Raw  # noqa: PLC0415  it imports parts of tensorflow-datasets
         from nhwc.pipelines.sources.tfrecord import TfRecord  # noqa: PLC0415
 
@@ -118,8 +119,8 @@ class TfdsRecipe(Kind):
             problems.append(("splits", "found none, expected those to read, as {train: train}, or no splits at all"))
         return problems
 
+    @override
     def wrong_place(self, base: Path) -> str | None:
-        """As above."""
         if is_url(self.place):
             key = "path" if self.path is not None else "data_dir"
             return f"source.{key}: found {self.place!r}, expected a path on this machine: only folders are read by URL"

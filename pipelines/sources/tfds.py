@@ -8,6 +8,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.probe import probe
 from nhwc.pipelines.sources.array_record_file import ArrayRecordFile
@@ -55,29 +57,29 @@ class Tfds(ExampleSource):
         return lru_cache(maxsize=OPEN_AT_ONCE)(ArrayRecordFile)
 
     @property
+    @override
     def folder(self) -> Path:
-        """As above."""
         return self.path
 
     @property
     def most_bytes(self) -> int:
-        """As above."""
+        """Of an encoded image."""
         return self.recipe.max_bytes
 
     @property
+    @override
     def files(self) -> Sequence[RecordFile]:
-        """As above."""
         return self.spec.files
 
+    @override
     def records(self, file: RecordFile) -> Iterator[Record]:
-        """As above."""
         most = self.most_bytes + BESIDE
         if self.spec.framing == "tfrecord":
             return tfrecords(file.path, most=most)
         return ArrayRecordFile(file.path).records(most=most)
 
+    @override
     def record(self, file: Path, at: int) -> bytes:
-        """As above."""
         if self.spec.framing == "tfrecord":
             return tfrecord_at(file, at)
         try:
@@ -86,20 +88,20 @@ class Tfds(ExampleSource):
             raise OSError(f"{file.name} is not whole any more") from error
         return content
 
+    @override
     def image(self, features: Features) -> bytes:
-        """As above."""
         return image_bytes(features, self.spec.image, self.spec.raw, most=self.most_bytes)
 
+    @override
     def image_feature(self, features: Features) -> str:
-        """As above."""
         return self.spec.image
 
+    @override
     def label_features(self, features: Features) -> tuple[str | None, str | None]:
-        """As above."""
         return self.spec.label, None
 
+    @override
     def class_names(self) -> ClassNames:
-        """As above."""
         return ClassNames(self.spec.classes)
 
     def see(self, image: bytes) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from typing_extensions import override
+
 from nhwc.pipelines.sources.container import listing_of, split_named
 from nhwc.pipelines.sources.example import Features, Raw, image_bytes, names_of
 from nhwc.pipelines.sources.example_files import BESIDE, ExampleSource, RecordFile, Seen
@@ -49,8 +51,8 @@ class TfRecord(ExampleSource):
     most_bytes: int
 
     @property
+    @override
     def folder(self) -> Path:
-        """As above."""
         return self.path if self.path.is_dir() else self.path.parent
 
     @cached_property
@@ -90,24 +92,24 @@ class TfRecord(ExampleSource):
             for file in others
         ]  # fmt: skip
 
+    @override
     def records(self, file: RecordFile) -> Iterator[Record]:
-        """As above."""
         return tfrecords(file.path, most=self.most_bytes + BESIDE)
 
+    @override
     def record(self, file: Path, at: int) -> bytes:
-        """As above."""
         return tfrecord_at(file, at)
 
+    @override
     def image(self, features: Features) -> bytes:
-        """As above."""
         return image_bytes(features, self.image_feature(features), self.raw, most=self.most_bytes)
 
+    @override
     def image_feature(self, features: Features) -> str:
-        """As above."""
         return self.image_name or _first(IMAGE_FEATURES, features)
 
+    @override
     def label_features(self, features: Features) -> tuple[str | None, str | None]:
-        """As above."""
         return self.label or _first(LABEL_FEATURES, features), self.class_name
 
     def judge(self, seen: Seen) -> None:
