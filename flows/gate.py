@@ -239,4 +239,4 @@ def _of_model(subject: Subject, options: GateOptions) -> tuple[Violation, ...]:
         batch: TensorContract = subject.contract.batched(None)
     else:
         batch = batch_contract_of(subject.contract, subject.channels, **how)
-    return check_model(options.model, batch=batch, classes=subject.classes)
+    return check_model(options.model, batch=batch, classes=subject.classes, labels=subject.labels)

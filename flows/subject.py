@@ -14,10 +14,12 @@ import polars as pl
 from nhwc.flows.publish import STAGING, Draft, channel_statistics, latest_version
 from nhwc.flows.recipe import CheckRecipe, recorded_checks
 from nhwc.pipelines.cast import ChannelStatistics
+from nhwc.pipelines.opened import broken_shard
 from nhwc.pipelines.store import Images, Shard, open_shard
 from nhwc.pipelines.version import Version
 from nhwc.validators.contract import TensorContract
-from nhwc.validators.violation import Violation
+from nhwc.validators.model.labels import Labels
+from nhwc.validators.violation import Code, Violation
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -44,6 +46,7 @@ class Subject:
         pictures: gives the stored images; None where they are not stored.
         source: the folder that paths are relative to, where it is at hand: a path, or a URL as text.
         checked: whether the manifest is known to keep a manifest's own rules.
+        labels: what they are, as a training gets them.
         place: of a published version, its own folder or URL, whatever `latest` comes to name.
     """
 
@@ -58,6 +61,7 @@ class Subject:
     pictures: Pictures | None = None
     source: str | Path | None = None
     checked: bool = False
+    labels: Labels = "ids"
     place: str | None = None
 
     @property
@@ -80,12 +84,19 @@ def version_subject(version: Version, *, name: str, source: str | Path | None = 
         contract=version.contract,
         classes=version.classes,
         checks=recorded_checks(version.recipe_text),
-        findings=version.findings,
+        findings=(*version.findings, *_lost_shards(version)),
         channels=ChannelStatistics.of_splits(version.statistics["channels"]),
         pictures=partial(_pictures, version.open_shard),
         source=source,
         place=f"{version.name}/{version.number}",
     )
+
+
+def _lost_shards(version: Version) -> Iterator[Violation]:
+    """Those that no reader would find. What is in the others is for `verify`."""
+    for name in version.kept["shard"].unique().sort():
+        if not version.publishes_shard(name):
+            yield broken_shard(version.shard_path(name), Code.MISSING_PART, "no such file")
 
 
 def draft_subject(draft: Draft, *, name: str, checked: bool = False) -> Subject:
@@ -130,6 +141,7 @@ def dataset_subject(dataset: tf.data.Dataset, *, classes: Sequence[str], samples
         classes=elements.classes,
         checks=CheckRecipe(bad_fraction=1, bad_fraction_per_class=1),  # there is no quarantine: each is a finding
         findings=elements.violations,
+        labels=elements.labels,
         compared=("status", "label", "channel_mean", "channel_std"),  # it has no files, and so no sizes of its own
     )
 

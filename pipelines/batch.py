@@ -34,6 +34,13 @@ class BatchOptions:
     start_batch: int = 0
     with_ids: bool = False
 
+    def __post_init__(self) -> None:
+        """NumPy's whole numbers are whole numbers."""
+        for name in ("batch_size", "seed", "start_batch"):
+            object.__setattr__(self, name, _plain(getattr(self, name)))
+        if isinstance(self.shard, tuple | list):
+            object.__setattr__(self, "shard", tuple(map(_plain, self.shard)))
+
     def problems(self) -> list[str]:
         """Everything that is wrong with them whatever the version, a line each."""
 
@@ -59,6 +66,10 @@ class BatchOptions:
         if not isinstance(self.split, str):
             problems.append(f"split: found {self.split!r}, expected a split's name, several joined by +, or all")
         return problems
+
+
+def _plain(value: Any) -> Any:
+    return int(value) if isinstance(value, np.integer) else value
 
 
 def _is_pair(value: object) -> bool:

@@ -18,6 +18,7 @@ from nhwc.validators.duplicates import find_clusters
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.manifest import COLUMNS
 from nhwc.validators.measure import measure
+from nhwc.validators.model.labels import Labels
 from nhwc.validators.moments import channel_moments
 from nhwc.validators.perceptual import perceptual_hash
 from nhwc.validators.spec import check_spec
@@ -41,12 +42,14 @@ class Elements:
         contract: of one image, from the element_spec; sizes that the spec leaves open are open.
         classes: class names in the order of their ids: those given, or the labels that were seen.
         violations: of the contract and of labels, by sample.
+        labels: what they are.
     """
 
     manifest: pl.DataFrame
     contract: TensorContract
     classes: tuple[str, ...]
     violations: tuple[Violation, ...]
+    labels: Labels = "ids"
 
 
 def measure_elements(dataset: tf.data.Dataset, *, classes: Sequence[str] = (), samples: int | None = None) -> Elements:
@@ -123,6 +126,7 @@ class _Reading:
     value_range: tuple[float, float] | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
+    labels: Labels = "ids"
 
     def add(self, image: Array, label: Any, name: str | None) -> None:
         """One more sample."""
@@ -146,10 +150,11 @@ class _Reading:
         if label is None:
             return "all", []
         if isinstance(label, bytes):
+            self.labels = "text"
             return _text(label), []
         value = np.asarray(label)
         if value.ndim == 1 and value.size > 1 and np.count_nonzero(value) == 1:
-            value = np.asarray(int(value.argmax()))  # one-hot
+            self.labels, value = "one_hot", np.asarray(int(value.argmax()))
         whole = value.size == 1 and float(value.reshape(())).is_integer()
         number = int(value.reshape(())) if whole else -1
         if number < 0 or (self.classes and number >= len(self.classes)):
@@ -207,7 +212,11 @@ class _Reading:
         manifest = manifest.with_columns(label_id=label_id).drop("cluster", "perceptual_hash")
         manifest = manifest.join(clusters, on="sample_id", how="left", maintain_order="left")
         return Elements(
-            manifest=manifest, contract=self._seen_contract(kept), classes=classes, violations=tuple(self.violations)
+            manifest=manifest,
+            contract=self._seen_contract(kept),
+            classes=classes,
+            violations=tuple(self.violations),
+            labels=self.labels,
         )
 
     def _seen_contract(self, kept: pl.DataFrame) -> TensorContract:

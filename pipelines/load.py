@@ -81,16 +81,17 @@ def load(  # noqa: PLR0913 - the public face: every argument is one that a train
         drop_remainder: only whole batches. The batch axis is then static, as it is where the samples divide evenly.
         shard: (index, count) of this process in one training job: each step's samples are dealt among all.
         start_batch: how many batches a training has already seen, counted from its very start: the first iteration goes
-            on there, mid-epoch, with what is left of that epoch.
+            on there, mid-epoch, with what is left of that epoch. How `fit` takes that: `docs/readers.md`, Keras.
         with_ids: a third component: each sample's id in the manifest, by which a pixel is traced to its file.
 
     Returns:
         A dataset of images dtype[samples, rows, cols, channels], labels int64[samples] and ids string[samples].
         **Each iteration over it is the next epoch**, so `fit(dataset, epochs=3)`, `for batch in dataset` and
         `dataset.repeat()` all see a new order each epoch. `tf.train.Checkpoint(iterator=iter(dataset))` goes on exactly
-        where it was written, in another process too, and so do the epochs after it. Two things spoil that: the option
-        `experimental_symbolic_checkpoint` (such a checkpoint does not hold which epoch it is in), and, without
-        `repeat()`, a `prefetch` of your own, which may have ended the epoch before its last batches are taken.
+        where it was written, in another process too, and so do the epochs after it. Three things spoil that: the option
+        `experimental_symbolic_checkpoint` (such a checkpoint does not hold which epoch it is in); without `repeat()` a
+        `prefetch` of your own, which may have ended the epoch before its last batches are taken; and to write it before
+        the iterator has given a batch, when which epoch it is in is not settled yet.
 
     Raises:
         RecipeError: wrong arguments, all at once, or no such version.

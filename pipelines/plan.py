@@ -178,8 +178,7 @@ def _plan_of(version: Version, options: BatchOptions, problems: list[str], *, fa
 
 def _select(version: Version, split: str) -> tuple[pl.DataFrame, list[str]]:
     """The kept samples of the splits named, in the manifest's order, and what is wrong with the names."""
-    manifest = pl.scan_parquet(version.folder / "manifest.parquet").filter(pl.col("status") == "kept")
-    kept = manifest.select("sample_id", "label_id", "split", "shard", "row").collect()
+    kept = version.kept_columns("sample_id", "label_id", "split", "shard", "row")
     if not isinstance(split, str):
         return kept, []
     exist = sorted(kept["split"].unique())

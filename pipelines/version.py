@@ -187,6 +187,11 @@ class Version:
         """These columns of the manifest, of those that it has: no other is read."""
         return self._read("manifest.parquet", lambda path: _scanned(path, cs.by_name(*names, require_all=False)))
 
+    def kept_columns(self, *names: str) -> pl.DataFrame:
+        """These columns of the samples that were kept, and no other row or column of the manifest is read."""
+        kept = pl.col("status") == "kept"
+        return self._read("manifest.parquet", lambda path: pl.scan_parquet(path).filter(kept).select(names).collect())
+
     @cached_property
     def kept(self) -> pl.DataFrame:
         """The rows of `facts` of the samples that were kept."""

@@ -24,7 +24,9 @@ def check_budget(manifest: pl.DataFrame, *, bad_fraction: float, bad_fraction_pe
     violations = []
     if bad == images.height:
         found = f"none of {images.height} images"
-        violations.append(_violation(Code.NOTHING_KEPT, aspect="kept", expected="at least one sample", found=found))
+        hint = "" if images.height else "name a folder that has images; of a published dataset `nhwc gate` tells"
+        nothing = _violation(Code.NOTHING_KEPT, aspect="kept", expected="at least one sample", found=found, hint=hint)
+        violations.append(nothing)
     elif bad / images.height > bad_fraction:
         violations.append(_share(Code.OVER_BUDGET, "all", bad, images.height, bad_fraction))
     classes = (
@@ -42,5 +44,5 @@ def _share(code: Code, aspect: str, bad: int, count: int, allowed: float) -> Vio
     return _violation(code, aspect=aspect, expected=f"at most {allowed:.1%}", found=found)
 
 
-def _violation(code: Code, *, aspect: str, expected: str, found: str) -> Violation:
-    return Violation(code=code, stage="publish", aspect=aspect, expected=expected, found=found)
+def _violation(code: Code, *, aspect: str, expected: str, found: str, hint: str = "") -> Violation:
+    return Violation(code=code, stage="publish", aspect=aspect, expected=expected, found=found, hint=hint)

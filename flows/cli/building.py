@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,8 @@ from nhwc.flows.cli.shared import (
     print_table,
     say,
 )
-from nhwc.validators.errors import RecipeError
+from nhwc.flows.printable import printable
+from nhwc.validators.errors import NhwcError, RecipeError
 
 
 @app.command()
@@ -69,10 +71,20 @@ def inspect(
     """Say rank, rows, cols, channels, dtype and format of what lies at each path."""
     from nhwc.flows.inspect import inspect as look
 
-    looks = [look(path) for path in paths]
-    for text, _ in looks:
+    sound, wrong = True, list[NhwcError]()
+    for path in paths:
+        try:
+            text, is_sound = look(path)
+        except NhwcError as error:  # the others are told all the same
+            wrong.append(error)
+            continue
         say(text)
-    if not all(sound for _, sound in looks):
+        sound &= is_sound
+    for one in wrong[:-1]:
+        print("\n".join(map(printable, f"nhwc: {one}".split("\n"))), file=sys.stderr)
+    if wrong:
+        raise wrong[-1]
+    if not sound:
         raise typer.Exit(1)
 
 

@@ -24,6 +24,7 @@ from nhwc.flows.cli.shared import (
     place,
     print_table,
     say,
+    written,
 )
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def gate(
     scale: Scale = "none",
     verify: Verify = False,
     json: Json = False,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML there.")] = None,
+    junit: Annotated[Path | None, typer.Option(parser=written, metavar="FILE", help="Write JUnit XML there.")] = None,
     report: ReportFile = None,
 ) -> None:
     """Give a verdict on a version, or on a recipe's source, before a training is paid for."""
@@ -110,7 +111,9 @@ def gate(
 @app.command()
 def report(
     data: Gated,
-    to: Annotated[Path, typer.Option(help="Where to write the page.")] = Path("report.html"),
+    to: Annotated[Path, typer.Option(parser=written, metavar="FILE", help="Where to write the page.")] = Path(
+        "report.html"
+    ),
     source: Annotated[
         str | None,
         typer.Option(parser=place, metavar="PLACE", help="The folder of images, to show those that were left out."),

@@ -36,6 +36,16 @@ def here(text: str) -> Path:
     return Path(text)
 
 
+def written(text: str) -> Path:
+    """A file to be written. Raises RecipeError where none can be, before anything is done for it."""
+    path = Path(text)
+    if path.is_dir():
+        raise RecipeError(text, ("found a folder, expected a file to write: name one in it",))
+    if not path.parent.is_dir():
+        raise RecipeError(text, (f"found no folder {path.parent}, expected the one to write in: make it first",))
+    return path
+
+
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")]
 Gated = Annotated[
     str,
@@ -47,7 +57,9 @@ Baseline = Annotated[str | None, typer.Option(parser=place, metavar="DATASET", h
 ContractFile = Annotated[Path | None, typer.Option(help="A contract.yaml that must be kept.")]
 RulesFile = Annotated[Path | None, typer.Option(help="A Python file of own pandera rules. It is run.")]
 ModelFile = Annotated[Path | None, typer.Option(help="A Keras model's .keras or .h5 file.")]
-ReportFile = Annotated[Path | None, typer.Option(help="Write the report's HTML page there.")]
+ReportFile = Annotated[
+    Path | None, typer.Option(parser=written, metavar="FILE", help="Write the report's HTML page there.")
+]
 Scale = Annotated[str, typer.Option(help="How batches will be loaded: none, unit, signed or standard.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Hold files and pixels against their hashes too.")]
 Dataset = Annotated[

@@ -36,7 +36,8 @@ class Group:
         code: its name.
         count: findings, or entries left out.
         samples: how many different samples they are of.
-        share: of the kept samples; of all discovered entries for what was left out.
+        share: of the kept samples; of all discovered entries where some of them were left out.
+        whole: which of the two, in words.
         meaning, hints: what it means and how to mend it.
         entries: the first NAMES, each with _SHOWN.
     """
@@ -46,6 +47,7 @@ class Group:
     count: int
     samples: int
     share: float
+    whole: str
     meaning: str
     hints: tuple[str, ...]
     entries: tuple[dict[str, Any], ...]
@@ -64,21 +66,28 @@ class Group:
 def finding_groups(subject: Subject, verdict: Verdict) -> list[Group]:
     """The findings about samples, by level and code: those that refuse first, the most frequent first."""
     found = pl.concat([_frame("refuse", verdict.violations), _frame("warn", verdict.warnings)])
-    found = found.join(subject.manifest.select("sample_id", *_PLACE), on="sample_id", how="left", maintain_order="left")
+    places = subject.manifest.select("sample_id", "status", *_PLACE)
+    found = found.join(places, on="sample_id", how="left", maintain_order="left")
     # a sample that no manifest names is shown by its id; copies stand side by side
     found = found.with_columns(
         pl.col("path").fill_null(pl.col("sample_id")),
         pl.when(pl.col("stage") == "duplicates").then("cluster").alias("cluster"),
     )
-    kept = int((subject.manifest["status"] == "kept").sum())
-    return _groups(found, of=kept, order=("refuse", "warn"))
+    return _groups(found, subject.manifest, order=("refuse", "warn"))
 
 
 def left_out_groups(subject: Subject) -> list[Group]:
     """The entries that were not kept, by status and code: quarantined first, the most frequent first."""
-    columns = [pl.col("status").alias("level"), "code", "hint", *_SHOWN, pl.lit(None, pl.String).alias("cluster")]
+    columns = [
+        "status",
+        pl.col("status").alias("level"),
+        "code",
+        "hint",
+        *_SHOWN,
+        pl.lit(None, pl.String).alias("cluster"),
+    ]
     left_out = subject.manifest.select(columns).filter(pl.col("level") != "kept")
-    return _groups(left_out, of=subject.manifest.height, order=("quarantined", "skipped"))
+    return _groups(left_out, subject.manifest, order=("quarantined", "skipped"))
 
 
 def note_counts(kept: pl.DataFrame) -> list[tuple[str, int, str]]:
@@ -101,20 +110,22 @@ def _frame(level: str, violations: Iterable[Violation]) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
-def _groups(rows: pl.DataFrame, *, of: int, order: tuple[str, ...]) -> list[Group]:
+def _groups(rows: pl.DataFrame, manifest: pl.DataFrame, *, order: tuple[str, ...]) -> list[Group]:
     rows = rows.with_columns(pl.col("code").fill_null("without a code")).sort("cluster", "path", maintain_order=True)
-    groups = [_group(part, of) for part in rows.partition_by("level", "code", maintain_order=True)]
+    groups = [_group(part, manifest) for part in rows.partition_by("level", "code", maintain_order=True)]
     return sorted(groups, key=lambda group: (order.index(group.level), -group.count, group.code))
 
 
-def _group(rows: pl.DataFrame, of: int) -> Group:
-    samples = rows["sample_id"].n_unique()
+def _group(rows: pl.DataFrame, manifest: pl.DataFrame) -> Group:
+    samples, left_out = rows["sample_id"].n_unique(), (rows["status"] != "kept").any()
+    of = manifest.height if left_out else int((manifest["status"] == "kept").sum())
     return Group(
         level=rows["level"][0],
         code=rows["code"][0],
         count=rows.height,
         samples=samples,
         share=samples / of if of else 0,
+        whole="what was discovered" if left_out else "what was kept",
         meaning=meaning(rows["code"][0]),
         hints=tuple(rows["hint"].drop_nulls().unique(maintain_order=True).head(3)),
         entries=tuple(rows.select(_SHOWN).head(NAMES).iter_rows(named=True)),

@@ -77,6 +77,10 @@ def test_ingest_ends_with_1_over_the_budget(nhwc_command: Run, photos: Path, rec
         (("ingest",), 2, "Missing argument 'RECIPE'"),
         (("ingets",), 2, "No such command 'ingets'"),
         (("verify", "nowhere", "--sample", "0"), 2, "Invalid value for '--sample'"),
+        (("gate", "pets.yaml", "--report", "photos"), 2, "photos:\n  found a folder, expected a file to write"),
+        (("gate", "pets.yaml", "--junit", "gone/x.xml"), 2, "gone/x.xml:\n  found no folder gone, expected the one"),
+        (("audit", "photos", "--report", "gone/x.html"), 2, "found no folder gone, expected the one to write in"),
+        (("report", "pets.yaml", "--to", "photos"), 2, "found a folder, expected a file to write: name one in it"),
     ],
 )
 def test_a_wrong_call_ends_with_2_and_one_message(
@@ -104,6 +108,23 @@ def test_a_fault_of_nhwcs_own_is_no_fault_of_the_data(
     assert err.endswith(
         "nhwc: ZeroDivisionError: nobody foresaw: a fault of nhwc, not of the data: report it with what stands above\n"
     )
+
+
+def test_what_is_there_is_told_beside_what_is_not(nhwc_command: Run, photos: Path) -> None:
+    """Each of the paths, and every one that is wrong."""
+    status, out, err = nhwc_command("inspect", "none", "photos", "gone", "photos/cat/0.png")
+    assert 2 == status
+    assert ["photos:", "photos/cat/0.png:"] == [line.split()[0] for line in out.splitlines() if not line[0].isspace()]
+    assert ["nhwc: none:", "nhwc: gone:"] == [line for line in err.splitlines() if line.startswith("nhwc:")]
+
+
+def test_a_folder_without_images_is_told_as_one(nhwc_command: Run, tmp_path: Path) -> None:
+    """Nothing was quarantined there."""
+    (tmp_path / "empty").mkdir()
+    status, out, _ = nhwc_command("audit", "empty")
+    assert 1 == status
+    assert "found none of 0 images, expected at least one sample" in out
+    assert "To mend: name a folder that has images; of a published dataset `nhwc gate` tells" in out
 
 
 def test_a_wrong_recipe_ends_with_2_and_all_its_problems(nhwc_command: Run, photos: Path, recipe_file: Path) -> None:

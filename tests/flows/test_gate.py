@@ -239,6 +239,57 @@ def test_how_images_are_loaded_does_not_go_without_a_model(
         nhwc.gate(run_ingest(recipe()).place, **option)
 
 
+def one_hot(ids: np.ndarray) -> np.ndarray:
+    return np.eye(2, dtype=np.float32)[ids]
+
+
+def names(ids: np.ndarray) -> np.ndarray:
+    return np.array(["cat", "dog"])[ids]
+
+
+@pytest.mark.parametrize(
+    ("labels", "loss", "found"),
+    [
+        (np.asarray, "sparse_categorical_crossentropy", None),
+        (np.asarray, "categorical_crossentropy", "loss found categorical_crossentropy, which takes one-hot"),
+        (one_hot, "categorical_crossentropy", None),
+        (one_hot, "sparse_categorical_crossentropy", "loss found sparse_categorical_crossentropy, which takes ids"),
+        (names, "sparse_categorical_crossentropy", "labels found text, expected numbers, which a loss can take"),
+        (names, "categorical_crossentropy", "labels found text, expected numbers, which a loss can take"),
+    ],
+)
+def test_a_model_is_held_against_the_labels_of_a_dataset(
+    labels: Callable[[np.ndarray], np.ndarray], loss: str, found: str | None
+) -> None:
+    """As Keras would find out: what passes here fits, and nothing else does."""
+    rng = np.random.default_rng(0)
+    images, ids = rng.random((36, 20, 20, 3), dtype=np.float32), np.arange(36) % 2
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels(ids))).batch(8)
+    layers = [keras.layers.GlobalMaxPooling2D(), keras.layers.Dense(2, activation="softmax")]
+    model = keras.Sequential([keras.Input((20, 20, 3)), keras.layers.Conv2D(4, 3), *layers])
+    model.compile("sgd", loss)
+    verdict = nhwc.gate(dataset, classes=["cat", "dog"], model=model)
+    said = [str(one) for one in verdict.violations if one.code == "model_labels"]
+    if found is None:
+        assert [] == said
+        model.fit(dataset, shuffle=False, verbose=0)
+    else:
+        assert found in said[0]
+        with pytest.raises(Exception):  # noqa: B017, PT011  each backend has its own
+            model.fit(dataset, shuffle=False, verbose=0)
+
+
+def test_a_version_without_a_shard_is_refused(landscapes: Path, recipe: Make) -> None:
+    """Before a training finds out; `verify` says what is in the others."""
+    version = run_ingest(recipe()).version
+    assert nhwc.gate(version.dataset).passed
+    name = version.kept["shard"][0]
+    version.shard_path(name).unlink()
+    (lost,) = nhwc.gate(version.dataset).violations
+    assert ("missing_part", "load", "no such file") == (lost.code, lost.stage, lost.found)
+    assert str(version.shard_path(name)) in lost.expected
+
+
 def test_what_is_verified_is_what_is_judged(landscapes: Path, recipe: Make) -> None:
     """Whatever is published meanwhile."""
     options = GateOptions(verify=True)

@@ -168,6 +168,15 @@ def test_findings_stand_by_rule_with_those_that_refuse_first() -> None:
     assert "file class found expected cat/1.png cat 0.0 0.01 or more dog/2.png dog 0.0 0.01 or more" in page.said
 
 
+def test_a_share_is_of_what_it_is_part_of() -> None:
+    """Of what was kept, or, where files were left out, of all."""
+    found = violation("cat/bad.png", Code.TRUNCATED), violation("cat/0.png")
+    rows = (kept("cat/0.png"), kept("cat/1.png"), left_out("cat/bad.png"))
+    said = Page(report_html(subject(*rows), Verdict(violations=found))).said
+    shares = re.findall(r"(truncated|blank) . refuses 1 entry, (\S+) of (what was \w+)", said)
+    assert {("truncated", "33.3%", "what was discovered"), ("blank", "50.0%", "what was kept")} == set(shares)
+
+
 def test_long_lists_are_cut_and_say_so() -> None:
     """Twelve pictures a rule, a thousand names, and where the others stand."""
     rows = [kept(f"cat/{number:04}.png", row=number) for number in range(1005)]

@@ -85,6 +85,14 @@ def test_reading_a_damaged_version_names_the_file(version: nhwc.Version, name: s
         nhwc.DataError, match=rf"load: checksum: .*{name} found .* To mend: ingest again, or restore it from a copy"
     ):
         read()
+    if name == "manifest.parquet":
+        for face in (nhwc.load, nhwc.data_source, nhwc.load_records):
+            with pytest.raises(nhwc.DataError, match=rf"load: checksum: .*{name} found .* To mend: ingest again"):
+                face(version.dataset)
+            (version.folder / name).unlink()
+            with pytest.raises(nhwc.DataError, match=rf"load: checksum: .*{name} found FileNotFoundError"):
+                face(version.dataset)
+            (version.folder / name).write_bytes(b"\xff{")
 
 
 @pytest.mark.parametrize("error", [errno.EACCES, errno.EMFILE, errno.EIO])

@@ -21,6 +21,19 @@ def loaded(folder, **options) -> tuple[np.ndarray, np.ndarray, list[str]]:
     return images, labels, [one.decode() for one in ids]
 
 
+def test_whole_numbers_may_be_numpys(write_version):
+    """Of any width, as they come out of a calculation."""
+    folder = write_version(30).folder
+    plain = nhwc.load(folder, batch_size=4, shuffle=True, seed=9, start_batch=2, shard=(1, 2))
+    asked = {"batch_size": np.int64(4), "seed": np.uint8(9), "start_batch": np.int32(2)}
+    numpys = nhwc.load(folder, shuffle=True, shard=(np.int64(1), np.int64(2)), **asked)
+    for (images, labels), (others, their_labels) in zip(plain, numpys, strict=True):
+        np.testing.assert_array_equal(images, others)
+        np.testing.assert_array_equal(labels, their_labels)
+    with pytest.raises(RecipeError, match="batch_size: found 0, expected a whole number, at least 1"):
+        nhwc.load(folder, batch_size=np.int64(0))
+
+
 def test_indices_may_be_of_any_whole_number(write_version):
     """Of fewer bits than the number of samples has, and unsigned."""
     source = data_source(write_version(300).folder, split="all")

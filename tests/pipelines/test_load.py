@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from functools import partial
 from itertools import chain, islice
 
 import keras
@@ -469,3 +470,30 @@ def test_a_conv2d_takes_the_batches_as_they_are(write_version, channels):
     assert (6, 5, channels) == model.input_shape[1:]
     assert history.params["steps"] == 4
     assert np.isfinite(history.history["val_loss"]).all()
+
+
+def test_keras_goes_on_in_mid_epoch_as_the_pages_say(write_version):
+    """What is left of an epoch, and then whole ones: each sample once an epoch."""
+    folder = write_version(80, splits=("train",)).folder
+    given = partial(load, folder, batch_size=16, shuffle=True, with_ids=True)
+    epochs = [[tuple(ids.numpy().tolist()) for _, _, ids in given(start_batch=5 * epoch)] for epoch in range(7)]
+    seen = []
+
+    def noted(labels, ids):
+        seen.append(tuple(ids.tolist()))
+        return labels
+
+    def watched(dataset):
+        return dataset.map(
+            lambda images, labels, ids: (
+                tf.cast(images, tf.float32),
+                tf.ensure_shape(tf.numpy_function(noted, [labels, ids], tf.int64), [None]),
+            )
+        )
+
+    model = keras.Sequential([keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    left, whole = (watched(given(start_batch=start)) for start in (4 * 5 + 2, 5 * 5))
+    model.fit(left, initial_epoch=4, epochs=5, steps_per_epoch=3, shuffle=False, verbose=0)
+    model.fit(whole, initial_epoch=5, epochs=7, shuffle=False, verbose=0)
+    assert [*epochs[4][2:], *epochs[5], *epochs[6]] == seen

@@ -36,7 +36,8 @@ def check_model(
             it), or the path of a `.keras` or `.h5` file, from which no code is run.
         batch: of the batches: axes samples, rows, cols, channels, or samples, channels, rows, cols.
         classes: the class names; a label's id is its place here.
-        labels: `ids`, int64[samples], as `nhwc.load` gives them, or `one_hot`, [samples, classes].
+        labels: `ids`, int64[samples], as `nhwc.load` gives them, `one_hot`, [samples, classes], or `text`, which no
+            loss takes.
 
     Nothing is trained and no weight changes. The loss is looked at where the model is compiled. Raises RecipeError for
     what is no Keras model or no readable file of one, for a batch of other axes, and where Keras' backend is missing.

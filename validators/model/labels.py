@@ -10,7 +10,7 @@ from nhwc.validators.model.mismatch import mismatch
 from nhwc.validators.model.walk import Features
 from nhwc.validators.violation import Code, Violation
 
-Labels = Literal["ids", "one_hot"]
+Labels = Literal["ids", "one_hot", "text"]
 
 _SPARSE = ("sparse_categorical_crossentropy",)
 _ONE_HOT = ("categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge", "kl_divergence")
@@ -58,6 +58,9 @@ class Head:
 
 def label_findings(head: Head, classes: Sequence[str], labels: Labels) -> tuple[Violation, ...]:
     """Whether the last layer has the units that the classes need, and the loss takes such labels."""
+    if labels == "text":
+        hint = "map them to ids, as keras.layers.StringLookup(num_oov_indices=0) does"
+        return (mismatch(Code.MODEL_LABELS, "labels", "numbers, which a loss can take", "text", hint),)
     count = len(classes)
     if len(head.shapes) != 1:
         found = f"{len(head.shapes)} outputs"
