@@ -143,6 +143,7 @@ def bench(dataset: str | Path, options: BatchOptions, pace: Pace) -> Bench:
             batch_bytes=_sample_bytes(paths, version) * free.samples / len(free.waits),
             storage_bytes=free.storage_bytes / len(free.waits),
             channels_first=options.channels_first,
+            whole_epoch=epoch_batches == 1,
         ),
     )
 

@@ -78,6 +78,7 @@ class Bottleneck:
         batch_bytes: of a batch in the shards.
         storage_bytes: that the system says it fetched from storage for a batch.
         channels_first: whether batches are brought into that order, which is part of `batch`.
+        whole_epoch: whether a batch holds all samples of an epoch.
     """
 
     stages: Mapping[str, StageTime]
@@ -87,6 +88,7 @@ class Bottleneck:
     batch_bytes: float
     storage_bytes: float
     channels_first: bool = False
+    whole_epoch: bool = False
 
     @property
     def slowest(self) -> str:
@@ -151,6 +153,8 @@ def advice(found: Bottleneck) -> str:
             said = f"cast on the device: to cast here is {most}: load without scale and dtype, and cast in the model"
         case "batch" if found.channels_first:
             said = f"channels last: to put batches together is {most}, and channels_first moves every value"
+        case "batch" | "hand-over" if found.whole_epoch:
+            said = "nothing to change: a batch holds the whole epoch, and to begin one is what takes the time"
         case "batch":
             said = f"larger batches: to put them together is {most}, and some of that is paid once a batch"
         case _:

@@ -45,6 +45,9 @@ NAMES = [stage.replace("-", "_") for stage in STAGES]
         ({"batch": 80, "read": 1}, "batch", "larger batches: to put them together is 99%"),
         ({"batch": 8, "channels_first": True}, "batch", "channels last: to put batches together is 100%"),
         ({"hand_over": 2, "batch": 1}, "hand-over", "larger batches: to hand one over"),
+        ({"hand_over": 2, "whole_epoch": True}, "hand-over", "nothing to change: a batch holds the whole epoch"),
+        ({"batch": 80, "whole_epoch": True}, "batch", "nothing to change: a batch holds the whole epoch"),
+        ({"cast": 80, "whole_epoch": True}, "cast", "cast on the device"),
         # with a step that is longer than a batch takes
         ({"cast": 9, "step_ms": 100, "paced": waits(1, step_ms=100)}, "step", "nothing to change: the step"),
         ({"cast": 9, "step_ms": 20, "paced": waits(4, step_ms=20, median_ms=1)}, "bursts", "more prefetch"),
