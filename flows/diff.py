@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
 from nhwc.flows.printable import printable
 from nhwc.pipelines.version import Version
@@ -48,7 +47,7 @@ def diff(old: str | Path, new: str | Path) -> Difference:
         samples=sample_differences(one.columns(*DIFFERENCE_COLUMNS), other.columns(*DIFFERENCE_COLUMNS)),
         contract=None if contracts[0] == contracts[1] else contracts,
         classes=None if classes[0] == classes[1] else classes,
-        recipe=key_differences(yaml.safe_load(one.recipe_text), yaml.safe_load(other.recipe_text)),
+        recipe=key_differences(one.recipe_keys, other.recipe_keys),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import polars as pl
-import yaml
 
 from nhwc.flows.frozen_contract import contract_findings, read_contract
 from nhwc.flows.hashing import Hashes
@@ -98,14 +97,13 @@ def clustered(manifest: pl.DataFrame) -> pl.DataFrame:
 def _splits(recipe: Recipe, manifest: pl.DataFrame, before: Version | None) -> pl.DataFrame:
     """The manifest with the split of each row: as given, or by hash of its cluster for what is kept.
 
-    What the version before assigned by the same shares stays, so no image moves when others come.
+    What the version before assigned by the same shares stays, so no image moves when others come, or when its file gets
+    another name.
     """
     if recipe.splits.from_ != "hash":
         return manifest
     kept = manifest.filter(pl.col("status") == "kept").select("sample_id", "sha256", "label", "cluster")
-    own = kept.join(_assigned_before(recipe, before), on=["sample_id", "sha256"]).select(
-        "sample_id", "cluster", "split"
-    )
+    own = _own_splits(kept, _assigned_before(recipe, before))
     settled = own.group_by(group="cluster").agg(pl.col("split").min())
     groups = assign_splits(
         kept.select("label", group="cluster"), recipe.splits.fractions, seed=recipe.splits.seed, settled=settled
@@ -117,9 +115,17 @@ def _splits(recipe: Recipe, manifest: pl.DataFrame, before: Version | None) -> p
     return manifest.with_columns(split=pl.coalesce("own", "split")).drop("own")
 
 
+def _own_splits(kept: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+    """sample_id, cluster and split of the samples whose bytes had one, under the same name or else under any."""
+    of_bytes = before.group_by("sha256").agg(of_bytes=pl.col("split").min())
+    own = kept.join(before, on=["sample_id", "sha256"], how="left").join(of_bytes, on="sha256", how="left")
+    own = own.with_columns(split=pl.coalesce("split", "of_bytes"))
+    return own.drop_nulls("split").select("sample_id", "cluster", "split")
+
+
 def _assigned_before(recipe: Recipe, before: Version | None) -> pl.DataFrame:
     """sample_id, sha256 and split of the version before, where it was split by the same shares; else no row."""
     asked = recipe.splits.model_dump(mode="json", by_alias=True)
-    if before is None or yaml.safe_load(before.recipe_text)["splits"] != asked:
+    if before is None or before.recorded("splits", lambda splits: splits) != asked:
         return frame([]).select("sample_id", "sha256", "split")
     return before.kept.select("sample_id", "sha256", "split")

@@ -6,7 +6,7 @@ import fcntl
 import io
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import polars as pl
@@ -22,8 +22,14 @@ def write_durably(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, bring it to the disk, and only then give it its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".unfinished")
-    write(unfinished)
-    _sync(unfinished)
+    try:
+        write(unfinished)
+        _sync(unfinished)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise
     move_durably(unfinished, path)
 
 

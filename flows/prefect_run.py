@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import asdict
 from functools import partial
@@ -17,6 +18,7 @@ from nhwc.flows import prefect_settings  # noqa: F401  before Prefect, which rea
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
@@ -24,6 +26,7 @@ from nhwc.flows.deciding import Ingested
 from nhwc.flows.engines import EngineOptions
 from nhwc.flows.gate import GateOptions
 from nhwc.flows.ingest import THREADED, gate_options, run_ingest
+from nhwc.flows.prefect_server import prefect_server
 from nhwc.flows.prefect_told import Server, progress_artifact, server, show
 from nhwc.flows.recipe import Recipe, read_recipe
 from nhwc.flows.steps import Progress, no_progress
@@ -157,12 +160,15 @@ def ingest_with_prefect(
     kept: list[Ingested | NhwcError] = []
     came_to: Any
     told, keeping, meeting = _progress.set(progress), _came_to.set(kept), server.set(Server())
+    called: Callable[..., State[Any]] = (
+        partial(ingest_flow, recipe) if gate is None else partial(ingest_and_gate, recipe, gate=dict(gate))
+    )
     try:
-        if gate is None:
-            state = ingest_flow(recipe, retries=0, engine=asdict(engine), return_state=True)
-        else:
-            state = ingest_and_gate(recipe, gate=dict(gate), retries=0, engine=asdict(engine), return_state=True)
+        with _server():
+            state = called(retries=0, engine=asdict(engine), return_state=True)
         came_to = kept[0] if kept else state.result(raise_on_failure=False)
+    except MachineError:
+        raise
     except Exception as error:  # whatever Prefect's client raises where there is no server
         if not kept:
             raise MachineError(
@@ -178,6 +184,11 @@ def ingest_with_prefect(
         raise came_to
     assert isinstance(came_to, Ingested)
     return came_to
+
+
+def _server() -> AbstractContextManager[object]:
+    """A server for one run, but amid a flow of the user's: that has one, in which this run is a part of it."""
+    return prefect_server() if FlowRunContext.get() is None else nullcontext()
 
 
 def run_as_task(name: str, work: Callable[[], Any], **options: Any) -> Any:

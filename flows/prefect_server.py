@@ -24,31 +24,51 @@ from nhwc.flows.child import die_with
 from nhwc.validators.errors import MachineError
 
 PORT = 4200
-"""Where Prefect's users look for its pages; another one is taken where this is in use."""
+"""Where Prefect's users look for its pages."""
 
 STARTING = 120.0
 """Seconds that it may take to start: 10 to 30 are usual."""
 
 
 @contextmanager
-def prefect_server() -> Iterator[str]:
+def prefect_server(port: int = 0) -> Iterator[str]:
     """The address of the server's API, which is configured meanwhile.
 
     Without PREFECT_API_URL one is started, on the loopback only, with its database in PREFECT_HOME, and stopped at the
-    end. Raises MachineError where it does not start.
+    end, however this process ends: Prefect's own temporary one outlives a kill. Raises MachineError where it does not
+    start.
+
+    Args:
+        port: where, if that is free; else, and for 0, at any other.
     """
     if (configured := get_current_settings().api.url) is not None:
         yield configured
         return
-    with _own_server() as url, temporary_settings({PREFECT_API_URL: url}):
+    with _own_server(port) as url, temporary_settings({PREFECT_API_URL: url}):
         yield url
 
 
-@contextmanager
-def _own_server() -> Iterator[str]:
-    port = _free_port()
+def _see_home() -> None:
+    """See that a server of our own, or Prefect's temporary one, has where to write.
+
+    Raises MachineError where it has not: Prefect itself says so in thousands of lines, after minutes.
+    """
     settings = get_current_settings()
-    settings.home.mkdir(parents=True, exist_ok=True)
+    if settings.api.url is not None:
+        return
+    mend = "set PREFECT_HOME to a folder that can be written, or use --direct"
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"{settings.home}: {error.strerror}: {mend}") from error
+    if not os.access(settings.home, os.W_OK | os.X_OK):
+        raise MachineError(f"{settings.home}: found a folder of Prefect's that cannot be written in: {mend}")
+
+
+@contextmanager
+def _own_server(wanted: int) -> Iterator[str]:
+    _see_home()
+    port, settings = _free_port(wanted), get_current_settings()
     log = settings.home / "nhwc-server.log"
     env = os.environ | settings.to_environment_variables(exclude_unset=True)
     command = [sys.executable, "-m", __name__, str(os.getpid()), str(port)]
@@ -84,11 +104,11 @@ def _stop(started: subprocess.Popen[bytes]) -> None:
             return
 
 
-def _free_port() -> int:
-    for wanted in (PORT, 0):
+def _free_port(wanted: int) -> int:
+    for port in (wanted, 0):
         with socket.socket() as tried, contextlib.suppress(OSError):
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind(("127.0.0.1", wanted))
+            tried.bind(("127.0.0.1", port))
             return int(tried.getsockname()[1])
     raise MachineError("no port of 127.0.0.1 is free for Prefect's server")
 

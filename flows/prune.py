@@ -15,6 +15,9 @@ from nhwc.validators.errors import DataError, MachineError, RecipeError
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
 
+_LONG_AGO = 365_000
+"""Days: a thousand years, which a calendar can go back."""
+
 KEEP = 3
 """Versions that are kept unless another number is asked for: the latest, and two to fall back on."""
 
@@ -75,7 +78,7 @@ def outdated(listed: Sequence[Listed], *, keep: int, before: datetime | None) ->
 
 
 def _days_ago(days: float) -> datetime:
-    return datetime.now(UTC) - timedelta(days=days)
+    return datetime.now(UTC) - timedelta(days=min(days, _LONG_AGO))
 
 
 def _needed_shards(staying: Iterable[Version]) -> set[str]:

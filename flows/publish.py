@@ -129,8 +129,10 @@ def write_version(draft: Draft, number: str, page: Page) -> Version:
     while (dataset / number).exists() and not _says_the_same(dataset / number, unfinished):
         number = next_free(number)
         unfinished = write_unfinished(draft, number, page)
-    if not (dataset / number).exists():  # else a run was killed after this rename and before `latest` moved
+    if not (dataset / number).exists():
         move_durably(unfinished, dataset / number)
+    else:  # a run was killed after that and before `latest` moved, or somebody went back; since then it may have rotted
+        _mend(dataset / number, unfinished)
     return Version(dataset=dataset, number=number, remote=draft.recipe.remote)
 
 
@@ -144,6 +146,14 @@ def _says_the_same(version: Path, other: Path) -> bool:
     """Whether two versions' folders hold the same, by their checksums."""
     name = CHECKSUMS
     return (version / name).is_file() and (version / name).read_bytes() == (other / name).read_bytes()
+
+
+def _mend(version: Path, whole: Path) -> None:
+    """Let a version's files be those of a folder that says the same."""
+    for path in whole.iterdir():
+        there = version / path.name
+        if path.name != CHECKSUMS and not (there.is_file() and sha256_of(there) == sha256_of(path)):
+            move_durably(path, there)
 
 
 def next_free(number: str) -> str:

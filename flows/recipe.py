@@ -7,7 +7,7 @@ import json
 from dataclasses import fields, is_dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
 import polars as pl
 import yaml
@@ -31,6 +31,9 @@ from nhwc.validators.rules import Level
 from nhwc.validators.splits import SPLITS
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code
+
+if TYPE_CHECKING:
+    from nhwc.pipelines.version import Version
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -223,9 +226,9 @@ class Recipe(Part):
         return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True)
 
 
-def recorded_checks(recipe_text: str) -> CheckRecipe:
-    """The checks of a recipe that a version recorded."""
-    return CheckRecipe.model_validate_json(json.dumps(yaml.safe_load(recipe_text)["checks"]))
+def recorded_checks(version: Version) -> CheckRecipe:
+    """The checks of the recipe that a version recorded. Raises DataError where that is damaged."""
+    return version.recorded("checks", lambda checks: CheckRecipe.model_validate_json(json.dumps(checks)))
 
 
 def read_recipe(source: str | Path | Recipe) -> Recipe:

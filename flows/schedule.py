@@ -37,21 +37,22 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, StateType
-from prefect.client.schemas.schedules import CronSchedule
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import PrefectException
 from prefect.runner import Runner
 from prefect.schedules import Cron, Interval
 from prefect.schedules import Schedule as Times
+from prefect.server.schemas.schedules import CronSchedule
 from prefect.settings import temporary_settings
 from prefect.types.entrypoint import EntrypointType
 
 from nhwc.flows.engines import EngineOptions
 from nhwc.flows.ingest import THREADED, gate_options
 from nhwc.flows.prefect_run import Overlap, ingest_and_gate, ingest_flow
-from nhwc.flows.prefect_server import prefect_server
+from nhwc.flows.prefect_server import PORT, prefect_server
 from nhwc.flows.prefect_told import PATIENCE
 from nhwc.flows.recipe import read_recipe
+from nhwc.pipelines.version import Version
 from nhwc.validators.errors import MachineError, RecipeError
 
 STOPPING = 20.0
@@ -107,7 +108,7 @@ class Schedule:
 def read_schedule(*, cron: str | None, interval: str | None, **asked: Any) -> Schedule:
     """The schedule that is asked for: `interval` as in 90s, 15m, 2h, 1d, or seconds; the rest as of Schedule.
 
-    Raises RecipeError with all that is wrong with it, and for a wrong recipe or gate.
+    Raises RecipeError with all that is wrong with it, and for a wrong recipe or gate, or a baseline that is none.
     """
     problems = []
     if (cron is None) == (interval is None):
@@ -130,7 +131,9 @@ def read_schedule(*, cron: str | None, interval: str | None, **asked: Any) -> Sc
         raise RecipeError("schedule", tuple(problems))
     schedule = Schedule(cron=cron, interval=every, **asked)
     read_recipe(schedule.recipe)
-    gate_options(schedule.gate)
+    gate = gate_options(schedule.gate)
+    if gate is not None and gate.baseline is not None:
+        Version.open(gate.baseline)  # else each run would find out, at night
     return schedule
 
 
@@ -144,9 +147,13 @@ def _parsed(interval: str) -> timedelta | None:
 
 def _wrong_cron(cron: str) -> str | None:
     try:
-        CronSchedule(cron=cron)
+        times = CronSchedule(cron=cron)
     except ValueError:
         return "expected five fields, minute hour day month weekday, as '0 2 * * *' for two o'clock each night"
+    try:
+        asyncio.run(times.get_dates(1))
+    except ValueError:
+        return "which never comes round, expected a day that there is"
     return None
 
 
@@ -155,7 +162,7 @@ def serve(schedule: Schedule, say: Callable[[str], object]) -> None:
 
     Raises MachineError where Prefect's server does not start or does not answer.
     """
-    with prefect_server() as url, _reaching(url):
+    with prefect_server(PORT) as url, _reaching(url):
         name = schedule.name or read_recipe(schedule.recipe).dataset
         runner = Runner(name=name, pause_on_shutdown=False)  # which would wait for a server that has gone
         deployment = runner.add_deployment(_deployment(schedule, name))

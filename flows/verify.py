@@ -17,7 +17,7 @@ from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.remote import is_url
 from nhwc.pipelines.store import Images, open_shard, pixel_hash
 from nhwc.pipelines.version import Latest, Version, numbers_in
-from nhwc.validators.errors import DataError
+from nhwc.validators.errors import DataError, MachineError
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
 
@@ -71,6 +71,8 @@ def _verify(version: Version, sample: int | None, seed: int) -> Verdict:
     try:
         sums = read_checksums(version.folder)
     except (OSError, ValueError) as error:
+        if isinstance(error, PermissionError):  # whatever is in it
+            raise MachineError.of(error, version.folder) from error
         lost = _violation(Code.MISSING_PART, CHECKSUMS, expected="a list of hashes", found=str(error))
         return Verdict(violations=(lost,))
     violations = [
@@ -126,6 +128,8 @@ def _damaged_files(version: Version, sums: Mapping[str, str], *, with_shards: bo
                 violations += _other_size(version, path)
             found = sha256_of(path)
         except (OSError, ValueError) as error:
+            if isinstance(error, PermissionError):  # whatever is in it
+                raise MachineError.of(error, path) from error
             violations.append(_violation(Code.MISSING_PART, name, expected="the file", found=str(error)))
             continue
         except DataError as error:  # of what was brought

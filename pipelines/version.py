@@ -62,7 +62,7 @@ class Latest:
         """What the file in a dataset's folder says. Raises OSError, and ValueError where it is no such file."""
         text = (dataset / "latest").read_bytes().decode("ascii")
         if not (said := _LATEST.fullmatch(text)):
-            raise ValueError(f"found {text!r}, expected a version's number and the SHA-256 of its checksums")
+            raise ValueError(repr(text[:200]))
         return cls(number=said[1], checksums=said[2])
 
     def __str__(self) -> str:
@@ -107,14 +107,20 @@ class Version:
         if is_url(path):
             return cls._at_url(str(path))
         path = Path(path)
-        if NUMBER.fullmatch(path.resolve().name) and (path.resolve().parent / "latest").is_file():
-            path = path.resolve()
-            version = cls(dataset=path.parent, number=path.name)
+        try:
+            whole = path.resolve()
+        except (OSError, RuntimeError) as error:  # RuntimeError: before Python 3.13
+            raise RecipeError(str(path), ("found a link that leads back to itself, expected a dataset",)) from error
+        if NUMBER.fullmatch(whole.name) and (whole.parent / "latest").is_file():
+            version = cls(dataset=whole.parent, number=whole.name)
         elif (path / "latest").is_file():
             version = cls(dataset=path, number=_latest_number(path))
         else:
+            there = [f"{path}/{number}" for number in numbers_in(path)] if path.is_dir() else []
             found = "a folder that is no dataset" if path.is_dir() else "no such folder"
             problem = f"found {found}, expected a published dataset: make one with `nhwc ingest RECIPE`"
+            if there:
+                problem = f"found no `latest`, but {', '.join(there)}: `nhwc ingest` mends it, or name one of these"
             raise RecipeError(str(path), (problem,))
         if not version.folder.is_dir():
             others = ", ".join(numbers_in(version.dataset))
@@ -240,10 +246,19 @@ class Version:
         """The recipe that it was made with, as YAML."""
         return self._read("recipe.yaml", _text)
 
+    def recorded(self, key: str, understood: Callable[[Any], Part]) -> Part:
+        """What the recipe that it was made with says under a key of its own, as far as it is understood."""
+        return self._read("recipe.yaml", lambda path: understood(yaml.safe_load(_text(path))[key]))
+
+    @property
+    def recipe_keys(self) -> dict[str, Any]:
+        """The whole of that recipe as plain values."""
+        return self._read("recipe.yaml", lambda path: dict(yaml.safe_load(_text(path))))
+
     @cached_property
     def image_recipe(self) -> ImageRecipe:
         """What was asked of every image, as the version recorded it."""
-        return self._read("recipe.yaml", lambda path: _IMAGE.validate_python(yaml.safe_load(_text(path))["image"]))
+        return self.recorded("image", _IMAGE.validate_python)
 
     def open_shard(self, name: str) -> Shard:
         """The shard of that name. Raises OSError or pyarrow.ArrowInvalid where it is missing or no shard."""
@@ -290,8 +305,15 @@ def _latest_number(dataset: Path) -> str:
     try:
         return Latest.read(dataset).number
     except ValueError as error:
-        mend = "`nhwc ingest` mends it, or name the folder of one version"
-        raise RecipeError(str(dataset / "latest"), (f"damaged: {error}: {mend}",)) from None
+        damage = Violation(
+            code=Code.CHECKSUM,
+            stage="load",
+            aspect=str(dataset / "latest"),
+            expected="a version's number and the SHA-256 of its checksums",
+            found=str(error),
+            hint="`nhwc ingest` mends it, or name the folder of one version",
+        )
+        raise DataError(Verdict(violations=(damage,))) from None
 
 
 def _scanned(path: Path, columns: pl.Expr) -> pl.DataFrame:

@@ -5,13 +5,14 @@ What is counted is a class table, a row a class; pandera holds it against the ru
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import pandera.polars as pa
 import polars as pl
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 
 from nhwc.validators.schema import broken_rules, rows_at_fault
 from nhwc.validators.splits import SPLITS
@@ -44,8 +45,8 @@ class BalanceThresholds:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # an unknown key in a recipe is an error
 
     fewest: Annotated[int, Ge(1)] = 2
-    imbalance: Annotated[float, Ge(1)] = 20.0
-    held_out: Annotated[float, Gt(0)] = 2.0
+    imbalance: Annotated[float, Ge(1), Lt(math.inf)] = 20.0
+    held_out: Annotated[float, Gt(0), Lt(math.inf)] = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from nhwc.flows.cli.shared import (
     place,
     print_table,
     say,
+    written,
 )
 from nhwc.flows.printable import printable
 from nhwc.validators.errors import NhwcError, RecipeError
@@ -44,9 +45,12 @@ def init(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", parser=place, help="A folder of images, or another source.")
     ],
-    to: Annotated[Path, typer.Option(help="Where to write the recipe.")] = Path("recipe.yaml"),
+    to: Annotated[Path, typer.Option(parser=written, metavar="FILE", help="Where to write the recipe.")] = Path(
+        "recipe.yaml"
+    ),
 ) -> None:
     """Look at a source of images and write a recipe that fits it."""
+    from nhwc.flows.durable import write_text
     from nhwc.flows.init import propose_recipe
 
     contract = to.with_name(f"{to.stem}.contract.yaml")
@@ -54,11 +58,11 @@ def init(
         if path.exists():
             raise RecipeError(str(path), ("found a file there already, expected none: name another with --to",))
     proposal = propose_recipe(source, recipe=to, contract=contract)
-    to.write_text(proposal.recipe, encoding="utf-8")
     if proposal.contract is not None:
-        contract.write_text(proposal.contract, encoding="utf-8")
-    written = f"{to} and {contract}" if proposal.contract is not None else str(to)
-    say(f"{proposal.recipe}\nwritten to {written}\nnext: nhwc explain {to}, then nhwc ingest {to}")
+        write_text(contract, proposal.contract)
+    write_text(to, proposal.recipe)
+    files = f"{to} and {contract}" if proposal.contract is not None else str(to)
+    say(f"{proposal.recipe}\nwritten to {files}\nnext: nhwc explain {to}, then nhwc ingest {to}")
 
 
 @app.command()

@@ -26,6 +26,7 @@ from nhwc.flows.cli.shared import (
     say,
     written,
 )
+from nhwc.validators.errors import RecipeError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -95,12 +96,13 @@ def gate(
 ) -> None:
     """Give a verdict on a version, or on a recipe's source, before a training is paid for."""
     from nhwc.flows import verdict_text
+    from nhwc.flows.durable import write_text
     from nhwc.flows.gate import GateOptions
 
     options = GateOptions(baseline=baseline, contract=contract, rules=rules, model=model, scale=scale, verify=verify)
     subject, verdict = _judged(data, options)
     if junit is not None:
-        junit.write_text(verdict_text.as_junit(verdict, subject), encoding="utf-8")
+        write_text(junit, verdict_text.as_junit(verdict, subject))
     if report is not None:
         _write_report(report, subject, verdict, options)
     say(verdict_text.as_json(verdict, subject) if json else verdict_text.as_text(verdict, subject))
@@ -130,7 +132,10 @@ def report(
 
     from nhwc.flows.gate import GateOptions
     from nhwc.flows.verdict_text import one_line
+    from nhwc.pipelines.remote import is_url
 
+    if source is not None and not is_url(source) and not Path(source).is_dir():
+        raise RecipeError("--source", (f"found {source}, which is no folder, expected the one of images",))
     options = GateOptions(baseline=baseline, contract=contract, rules=rules, model=model, scale=scale, verify=verify)
     subject, verdict = _judged(data, options)
     _write_report(to, replace(subject, source=source or subject.source), verdict, options)
@@ -159,12 +164,13 @@ def _write_page(
     to: Path, subject: Subject, verdict: Verdict, said: str, *, baseline: pl.DataFrame | None = None
 ) -> None:
     """The report of what a command said."""
+    from nhwc.flows.durable import write_text
     from nhwc.flows.native_stderr import silenced_native_stderr
     from nhwc.flows.report import report_html
 
     with silenced_native_stderr():  # it looks at broken files too
         page = report_html(subject, verdict, baseline=baseline, reproduce=[said])
-    to.write_text(page, encoding="utf-8")
+    write_text(to, page)
 
 
 @app.command()

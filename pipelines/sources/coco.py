@@ -104,10 +104,14 @@ class Coco(CropSource):
         """The file's content, its three parts and its categories there. Raises DataError where they are not."""
         try:
             said = json.loads(self.path.read_bytes())
+            if not isinstance(said, dict):
+                raise TypeError(f"{type(said).__name__} as a whole")
             for part in ("images", "annotations"):
                 if not isinstance(said[part], list):
                     raise TypeError(f"{part} that is no list")
             for one in said["categories"]:
+                if not isinstance(one, dict):
+                    raise TypeError(f"{one!r:.100} among categories")
                 _ = int(one["id"]), str.encode(one["name"])
         except (*_WRONG, RecursionError) as error:
             expected = "JSON with images (id, file_name, height, width), annotations (bbox of 4) and categories"

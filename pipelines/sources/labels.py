@@ -258,7 +258,8 @@ def _class_folders(discovery: Discovery, labelling: Labelling) -> set[str]:
     if labelling.listed is not None or labelling.given:
         return set()
     skipped = 1 if labelling.split_folders else 0
-    parts = (folder.split("/")[skipped:] for folder in discovery.folders if not _is_hidden(folder))
+    shown = (Entry(name=folder).path for folder in discovery.folders if not _is_hidden(folder))
+    parts = (folder.split("/")[skipped:] for folder in shown)
     return {"/".join(names) for names in parts if len(names) == labelling.depth}
 
 

@@ -118,6 +118,12 @@ def test_what_is_there_is_told_beside_what_is_not(nhwc_command: Run, photos: Pat
     assert ["nhwc: none:", "nhwc: gone:"] == [line for line in err.splitlines() if line.startswith("nhwc:")]
 
 
+def test_a_report_does_not_look_where_there_is_nothing(nhwc_command: Run, photos: Path, recipe_file: Path) -> None:
+    """For the pictures that were left out."""
+    status, _, err = nhwc_command("report", recipe_file, "--source", "gone")
+    assert (2, True) == (status, "--source:\n  found gone, which is no folder, expected the one of images" in err)
+
+
 def test_a_folder_without_images_is_told_as_one(nhwc_command: Run, tmp_path: Path) -> None:
     """Nothing was quarantined there."""
     (tmp_path / "empty").mkdir()

@@ -243,6 +243,26 @@ def test_splits_given_by_folders(tmp_path: Path, recipe_for: Make, write_image: 
     assert ["test", "train", "validation"] == version.kept["split"].to_list()
 
 
+def test_a_file_with_another_name_stays_in_its_split(photos: Path, recipe_for: Make, write_image: Any) -> None:
+    """Whatever files and folders are called: what was tested on never becomes what is trained on."""
+    recipe = recipe_for(splits={"train": 0.6, "test": 0.4})
+    before = run_ingest(recipe).version
+    for path in photos.glob("cat/*"):
+        path.rename(path.with_name(f"renamed_{path.name}"))
+    (photos / "dog").rename(photos / "hound")
+    first, second = photos / "hound/0.png", photos / "hound/1.png"
+    first.rename(photos / "swap")
+    second.rename(first)
+    (photos / "swap").rename(second)
+    write_image("hound/new.png")
+    after = run_ingest(recipe).version
+    assert before is not None
+    assert after is not None
+    both = before.kept.join(after.kept, on="sha256", suffix="_after")
+    assert 20 == both.height
+    assert both["split"].to_list() == both["split_after"].to_list()
+
+
 def test_splits_made_by_hash_never_move(photos: Path, recipe_for: Make, write_image: Any) -> None:
     """Images that come later move none, and each class is divided as asked."""
     recipe = recipe_for(splits={"train": 0.6, "validation": 0.2, "test": 0.2, "seed": 3})

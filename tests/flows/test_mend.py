@@ -122,6 +122,21 @@ def test_much_damage_at_once_comes_back(grown: Recipe, tree: Any) -> None:
     assert whole == tree(grown.dataset_path)
 
 
+@pytest.mark.parametrize("name", ["contract.yaml", "manifest.parquet", "recipe.yaml", "report.html", "statistics.json"])
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes() + b" ")])
+def test_a_version_that_is_come_back_to_is_whole(
+    grown: Recipe, tree: Any, name: str, damage: Callable[[Path], None]
+) -> None:
+    """Whoever went back to an earlier version, and ingests the same source again, gets the later one as it was."""
+    whole = tree(grown.dataset_path)
+    (grown.dataset_path / "latest").write_text("1.0.0\n")
+    damage(grown.dataset_path / "1.1.0" / name)
+    ingested = run_ingest(grown)
+    assert ("published", "1.1.0") == (ingested.outcome, ingested.version.number)
+    assert whole == tree(grown.dataset_path)
+    assert nhwc.verify(grown.dataset_path).passed
+
+
 def test_without_latest_and_checksums_the_files_tell(grown: Recipe, tree: Any) -> None:
     """Both that vouch for the rest are gone: the draft has to be, file by file, what lies there."""
     whole = tree(grown.dataset_path)

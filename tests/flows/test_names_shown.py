@@ -96,6 +96,21 @@ def assert_no_markup(markdown: str) -> None:
     assert len(widths) == 1
 
 
+def test_a_class_folder_may_have_any_name(tmp_path: Path) -> None:
+    """One that is not UTF-8 is shown as its files are, and is no empty class where it has some."""
+    for number, name in enumerate((b"caf\xe9", b"empty\xff", b"dog")):
+        folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/photos/" + name))
+        folder.mkdir(parents=True)
+        if b"empty" not in name:
+            pixels = np.random.default_rng(number).integers(0, 256, (40, 50, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / "0.png")
+    plain = {"dataset": "it", "source": {"path": "photos"}, "image": {"rows": 4, "cols": 5}, "publish": {"to": "out"}}
+    version = run_ingest(parse_recipe(plain, base=tmp_path)).version
+    assert version is not None
+    assert (r"caf\xe9", "dog") == version.classes
+    assert [r"none in empty\xff"] == [one.found for one in version.findings if one.code == "empty_class"]
+
+
 def test_texts_for_a_terminal(nasty):
     """What ingest and gate say, and the lines of inspect."""
     ingested, subject, verdict = nasty

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 import nhwc
 from nhwc.flows import prefect_run
@@ -86,6 +87,14 @@ def test_a_wrong_recipe_fails_the_flow_with_its_problems(server: None, tmp_path:
     state = ingest_flow(str(path), return_state=True)
     assert state.is_failed()
     assert "source: missing" in state.message
+
+
+def test_a_home_that_cannot_be_written_is_told_at_once(tmp_path: Path, photos: Path, recipe_for: Make) -> None:
+    """And what to do; Prefect itself says so in thousands of lines, after minutes."""
+    (tmp_path / "file").touch()
+    unset = temporary_settings({PREFECT_HOME: tmp_path / "file" / "home"}, restore_defaults={PREFECT_API_URL})
+    with unset, pytest.raises(nhwc.MachineError, match=r"home: Not a directory: set PREFECT_HOME to a folder"):
+        nhwc.ingest(recipe_for())
 
 
 def test_the_version_is_an_asset_made_of_its_source(server: None, photos: Path, recipe_for: Make) -> None:

@@ -103,6 +103,11 @@ def test_older_than_counts_from_when_a_version_was_published(recipe: Recipe) -> 
     assert () == prune(recipe.dataset_path, keep=1, older_than=4).versions
 
 
+def test_a_time_before_all_times_is_a_time(recipe: Recipe) -> None:
+    """Nothing was published before it."""
+    assert () == prune(recipe.dataset_path, keep=1, older_than=1e300).versions
+
+
 def test_what_killed_runs_left_goes_too(recipe: Recipe) -> None:
     """Staged shards, halves of files, and shards that no version names."""
     dataset = recipe.dataset_path

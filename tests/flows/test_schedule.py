@@ -100,6 +100,11 @@ def latest(folder: Path) -> str | None:
         ({}, "cron, interval: found neither"),
         ({"cron": "* * * * *", "interval": "5"}, "cron, interval: found both"),
         ({"cron": "every night"}, "cron: found 'every night', expected five fields"),
+        ({"cron": "0 0 31 2 *"}, "cron: found .*, which never comes round, expected a day that there is"),
+        (
+            {"interval": "15m", "gate": {"baseline": "nowhere"}},
+            "nowhere:\n  found no such folder, expected a published",
+        ),
         ({"interval": "0"}, "interval: found '0', expected seconds"),
         ({"interval": "5 years"}, "interval: found '5 years', expected seconds"),
         ({"interval": "15m", "timezone": "Mars/Base"}, "timezone: found 'Mars/Base', expected a name of IANA's"),
@@ -183,6 +188,18 @@ def test_a_killed_run_leaves_no_lock(recipe: Path) -> None:
     assert -signal.SIGKILL == status, said
     assert latest(recipe.parent) is None
     assert "1.0.0" == nhwc.ingest(recipe, direct=True).number
+
+
+def test_a_killed_ingest_leaves_no_process(tmp_path: Path, recipe: Path) -> None:
+    """SIGKILL, as of the system that is out of memory: the server that was started for the run ends too."""
+    running = started(sys.executable, "-m", "nhwc", "ingest", recipe, env={"PREFECT_HOME": str(tmp_path)}, cwd=tmp_path)
+    try:
+        wait_for(lambda: (tmp_path / "nhwc-server.log").is_file() and psutil.Process(running.pid).children())
+        family = psutil.Process(running.pid).children(recursive=True)
+    finally:
+        running.kill()
+        running.communicate()
+    wait_for(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family))
 
 
 RUN_AND = """

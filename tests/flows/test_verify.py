@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import nhwc
+from nhwc.flows.diff import diff
 from nhwc.flows.recipe import Recipe
 from nhwc.pipelines.store import open_shard
 
@@ -126,8 +127,45 @@ def test_a_latest_that_names_no_version_is_told(version: nhwc.Version) -> None:
 def test_a_damaged_latest_is_told_to_readers(version: nhwc.Version) -> None:
     """And what mends it."""
     (version.dataset / "latest").write_text("1.0.0\x0b")
-    with pytest.raises(nhwc.RecipeError, match=r"damaged: found '1\.0\.0.x0b', .*`nhwc ingest` mends it"):
+    with pytest.raises(
+        nhwc.DataError,
+        match=r"checksum: .*latest found '1\.0\.0.x0b', expected a version's number .*`nhwc ingest` mends",
+    ):
         nhwc.Version.open(version.dataset)
+    (version.dataset / "latest").unlink()
+    with pytest.raises(
+        nhwc.RecipeError, match=r"found no `latest`, but .*pets/1\.0\.0: `nhwc ingest` mends it, or name"
+    ):
+        nhwc.Version.open(version.dataset)
+
+
+def test_a_link_without_an_end_is_no_dataset(tmp_path: Path) -> None:
+    """Whatever asks for one."""
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(nhwc.RecipeError, match="found a link that leads back to itself, expected a dataset"):
+        nhwc.Version.open(tmp_path / "loop")
+
+
+@pytest.mark.parametrize("content", ["", "- 1\n", "x: [", "checks: {bad_fraction: many}\n", "\n"])
+def test_a_damaged_recipe_is_one_error(version: nhwc.Version, content: str) -> None:
+    """For the gate and for a comparison, which read it."""
+    (version.folder / "recipe.yaml").write_text(content)
+    with pytest.raises(nhwc.DataError, match=r"load: checksum: .*recipe.yaml found .* To mend: ingest again"):
+        nhwc.gate(version.dataset)
+    if not content.startswith("checks"):
+        with pytest.raises(nhwc.DataError, match=r"load: checksum: .*recipe.yaml found"):
+            diff(version.dataset, version.dataset)
+
+
+def test_what_may_not_be_read_is_not_damaged(version: nhwc.Version, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks has to be let in; nothing has to be ingested."""
+
+    def forbidden(path: Path) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("nhwc.flows.verify.sha256_of", forbidden)
+    with pytest.raises(nhwc.MachineError, match="Permission denied: mend it, then run the same again"):
+        nhwc.verify(version.dataset)
 
 
 def test_a_latest_of_one_line_is_obeyed(version: nhwc.Version) -> None:
