@@ -155,9 +155,10 @@ def _judged(subject: Subject, options: GateOptions) -> Verdict:
     if broken := _broken_manifest(subject):
         return judge(broken, checks.rules, figures)
     rows, cols, channels = (size or 1 for size in subject.contract.shape)  # what is open asks for nothing
-    drift = _drift(subject, options.baseline)
+    budget, drift = checks.budget(manifest), _drift(subject, options.baseline)
     findings = [
-        *checks.budget(manifest).violations,
+        *budget.violations,
+        *budget.warnings,
         *subject.findings,
         *judge_balance(manifest, subject.classes, checks.balance),
         *_rows(judge_quality(kept, checks.thresholds, rows=rows, cols=cols, channels=channels), stage="quality"),

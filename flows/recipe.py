@@ -27,7 +27,7 @@ from nhwc.validators.balance import BalanceThresholds
 from nhwc.validators.budget import check_budget
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.quality_rules import QualityThresholds
-from nhwc.validators.rules import Level
+from nhwc.validators.rules import Level, judge
 from nhwc.validators.splits import SPLITS
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code
@@ -145,10 +145,12 @@ class CheckRecipe(Part):
     file: PathText | None = None
 
     def budget(self, manifest: pl.DataFrame) -> Verdict:
-        """Whether no more of a manifest is quarantined than may be."""
-        return check_budget(
+        """Whether no more of a manifest is quarantined than may be, as `rules` weigh it; nothing kept refuses."""
+        found = check_budget(
             manifest, bad_fraction=self.bad_fraction, bad_fraction_per_class=self.bad_fraction_per_class
         )
+        always: dict[Code, Level] = {Code.NOTHING_KEPT: "refuse"}
+        return judge(found.violations, {**self.rules, **always}, found.figures)
 
 
 class PublishRecipe(Part):

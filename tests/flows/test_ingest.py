@@ -188,6 +188,24 @@ def test_another_recipe_is_another_version(
     assert (number, made) == (again.version.number, again.made)
 
 
+@pytest.mark.parametrize(("level", "warned"), [("off", []), ("warn", ["over_budget", "over_class_budget"])])
+def test_the_recipe_says_what_a_broken_budget_weighs(
+    photos: Path, recipe_for: Make, level: str, warned: list[str]
+) -> None:
+    """For the ingest and for the gate; that nothing at all was kept always refuses."""
+    (photos / "cat" / "bad.png").touch()
+    codes = ("over_budget", "over_class_budget", "nothing_kept")
+    recipe = recipe_for(checks={"bad_fraction": 0, "bad_fraction_per_class": 0, "rules": dict.fromkeys(codes, level)})
+    version = run_ingest(recipe).version
+    assert version is not None
+    verdict = nhwc.gate(version.dataset)
+    assert warned == [one.code for one in verdict.warnings if one.code in codes]
+    assert not {one.code for one in verdict.violations} & set(codes)
+    for path in photos.rglob("*.png"):
+        path.write_bytes(b"")
+    assert ["nothing_kept"] == [one.code for one in run_ingest(recipe).verdict.violations]
+
+
 @pytest.mark.parametrize(
     ("checks", "code"),
     [
