@@ -22,6 +22,14 @@ from nhwc.validators.splits import assign_splits
 from nhwc.validators.violation import Violation
 
 
+def see_promises(recipe: Recipe) -> None:
+    """Raises RecipeError where the frozen contract or the user's own rules are none, before anything is decoded."""
+    if (file := recipe.frozen_contract) is not None:
+        read_contract(file)
+    if (file := recipe.own_rules) is not None:
+        read_own_rules(file)
+
+
 def known_rows(
     hashed: Hashes, before: Version | None, recipe: Recipe, lost: Collection[str] = frozenset()
 ) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from functools import partial
 
 import polars as pl
 
-from nhwc.flows.draft import drafted, known_rows, settled_rows
+from nhwc.flows.draft import drafted, known_rows, see_promises, settled_rows
 from nhwc.flows.engines import Engine
 from nhwc.flows.hashing import Hashes, Known, hash_entries
 from nhwc.flows.mend import Condition, lost_chunks
@@ -36,8 +36,10 @@ def make_draft(
         engine: makes the shards.
         step, progress: are told.
 
-    Raises MachineError where a folder or a worker fails, and OSError where the disk does.
+    Raises RecipeError where the contract or rules that it names are none, MachineError where a folder or a worker
+    fails, and OSError where the disk does.
     """
+    see_promises(recipe)
     source, labelling = source_of(recipe), _labelling(recipe)
     known = known_hashes(recipe.dataset_path, look)
     discovery = step("discover", partial(source.discover, known))

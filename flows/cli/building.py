@@ -103,9 +103,12 @@ def schema() -> None:
 @app.command()
 def explain(recipe: RecipeFile) -> None:
     """Print the stages of a recipe, each with its contract, before any image is read."""
+    from nhwc.flows.frozen_contract import read_contract
     from nhwc.flows.recipe import read_recipe
 
     asked = read_recipe(recipe)
+    if asked.frozen_contract is not None:
+        read_contract(asked.frozen_contract)
     import_tensorflow()
     from nhwc.flows.explain import explain as stages
 

@@ -336,6 +336,27 @@ def test_changed_rules_make_a_new_version(landscapes: Path, recipe: Make, tmp_pa
     assert ["1.0.0", "1.0.0", "1.0.1"] == numbers
 
 
+@pytest.mark.parametrize(
+    ("key", "content", "message"),
+    [("contract", "", "expected"), ("contract", "image: 7\n", "expected"), ("file", "def (", "rules.py")],
+)
+def test_what_a_recipe_promises_is_looked_at_before_anything_is_decoded(
+    landscapes: Path, recipe: Make, tmp_path: Path, nhwc_command: Any, key: str, content: str, message: str
+) -> None:
+    """A wrong contract or rules file is told at once, the contract by `nhwc explain` too, which runs no rules."""
+    file = tmp_path / ("kept.yaml" if key == "contract" else "rules.py")
+    file.write_text(content)
+    asked = recipe(checks={key: file.name})
+    told: list[str] = []
+    with pytest.raises(nhwc.RecipeError, match=message):
+        run_ingest(asked, progress=lambda name, *_: told.append(name))
+    assert "decode" not in told
+    if key == "contract":
+        (tmp_path / "explained.yaml").write_text(asked.to_yaml())
+        status, _, err = nhwc_command("explain", "explained.yaml")
+        assert (2, True) == (status, message in err)
+
+
 def test_a_frozen_contract_is_kept_by_later_versions(landscapes: Path, recipe: Make, tmp_path: Path) -> None:
     """The recipe names it; what breaks it is in the version."""
     first = nhwc.ingest(recipe(), direct=True)
