@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -70,6 +73,11 @@ def _read_text(file: Path, columns: Mapping[str, str], key: str) -> pl.DataFrame
     if missing := [name for name in columns.values() if name not in present]:
         found = f"found columns {', '.join(present)} in {file}, expected {', '.join(columns.values())}"
         raise RecipeError(key, (f"{found}: add {', '.join(missing)}",))
+    for name in columns.values():
+        if f"{name}_duplicated_0" in present:  # as polars calls a second one
+            raise RecipeError(key, (f"found column {name} twice in {file}, expected it once",))
+        if (kind := table.collect_schema()[name]).is_nested():
+            raise RecipeError(key, (f"found {kind} in column {name} of {file}, expected text or numbers",))
     wanted = table.select(pl.col(name).alias(role) for role, name in columns.items())
     try:
         text = wanted.with_columns(cs.float().fill_nan(None)).with_columns(pl.all().cast(pl.String)).collect()
@@ -87,4 +95,24 @@ def _read_text(file: Path, columns: Mapping[str, str], key: str) -> pl.DataFrame
 
 
 def _unreadable(file: Path, key: str, error: Exception) -> RecipeError:
-    return RecipeError(key, (f"found {file}, which cannot be read as CSV, JSON lines or Parquet: {error}",))
+    said = _wrong_line(file) or str(error).partition("\n")[0]
+    return RecipeError(key, (f"found {file}, which cannot be read as CSV, JSON lines or Parquet: {said}",))
+
+
+def _wrong_line(file: Path) -> str | None:
+    """What is wrong with the first line that is: polars tells no number of it. None where no line is."""
+    suffix = file.suffix.lower()
+    with suppress(OSError, csv.Error), file.open(newline="", encoding="utf-8", errors="replace") as lines:
+        if suffix in LINES_OF_JSON:
+            for number, line in enumerate(lines, 1):
+                try:
+                    json.loads(line if line.strip() else "{}")
+                except ValueError as error:
+                    return f"line {number}: {error}"
+        elif suffix != ".parquet":
+            rows = csv.reader(lines, delimiter="\t" if suffix == ".tsv" else ",")
+            cells = len(next(rows, []))
+            for row in rows:
+                if len(row) > cells:
+                    return f"line {rows.line_num}: {len(row)} cells, where the first line has {cells}"
+    return None

@@ -137,7 +137,7 @@ def test_empty_cells_say_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        (pl.Series([["cat"], ["dog"]]), "cannot be read as CSV, JSON lines or Parquet"),
+        (pl.Series([["cat"], ["dog"]]), "found List.* in column label of .*, expected text or numbers"),
         (pl.Series([b"cat", b"\xff\xfe"]), "cannot be read as CSV, JSON lines or Parquet"),
         (pl.Series(["cat", "dog"]), "found no path in row 2 of "),
     ],
@@ -154,6 +154,14 @@ def test_a_wrong_parquet_of_labels_is_one_message(tmp_path: Path, label: pl.Seri
     [
         ("labels.csv", b"file,label\na,b\n", "found columns file, label in .*, expected path, label: add path"),
         ("labels.csv", b"", "cannot be read as CSV, JSON lines or Parquet"),
+        ("labels.csv", b"path,label\na,b\na,b,c\n", "Parquet: line 3: 3 cells, where the first line has 2"),
+        ("labels.jsonl", b'{"path": "a", "label": "b"}\n\n{"path": "c", ', "Parquet: line 3: Expecting property name"),
+        (
+            "labels.jsonl",
+            b'{"path": "a", "label": {"x": "b"}}\n',
+            "found Struct(.*) in column label of .*expected text",
+        ),
+        ("labels.csv", b"path,label,label\na,b,c\n", "found column label twice in .*labels.csv, expected it once"),
         ("labels.csv", b"path,label\n\xff\xfe\xff,b\n", "cannot be read as CSV, JSON lines or Parquet"),
         (
             "labels.csv",
