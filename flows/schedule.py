@@ -246,7 +246,8 @@ def _end(runner: Runner, life: _Life) -> None:
         stopping = asyncio.run_coroutine_threadsafe(runner.astop(), life.loop)
         with contextlib.suppress(Exception):  # whatever it says of a server that has gone
             stopping.result(STOPPING)
-    life.loop.call_soon_threadsafe(life.task.cancel)
+    with contextlib.suppress(RuntimeError):  # it may have ended by now, and its loop with it
+        life.loop.call_soon_threadsafe(life.task.cancel)
     with contextlib.suppress(Exception):
         life.ended.result(STOPPING)
 
