@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
-from nhwc.flows.frozen_contract import contract_findings, read_contract
+from nhwc.flows.frozen_contract import FrozenContract, contract_findings, read_contract
 from nhwc.flows.hashing import Hashes
 from nhwc.flows.own_rules import read_own_rules
 from nhwc.flows.publish import Draft
@@ -22,12 +24,23 @@ from nhwc.validators.splits import assign_splits
 from nhwc.validators.violation import Violation
 
 
-def see_promises(recipe: Recipe) -> None:
-    """Raises RecipeError where the frozen contract or the user's own rules are none, before anything is decoded."""
-    if (file := recipe.frozen_contract) is not None:
-        read_contract(file)
-    if (file := recipe.own_rules) is not None:
-        read_own_rules(file)
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A recipe, and the frozen contract and the user's own rules that it names."""
+
+    recipe: Recipe
+    contract: FrozenContract | None
+    rules: Mapping[str, Any] | None
+
+
+def read_asked(recipe: Recipe) -> Asked:
+    """Both files, read before anything is decoded. Raises RecipeError where one is none."""
+    contract, rules = recipe.frozen_contract, recipe.own_rules
+    return Asked(
+        recipe=recipe,
+        contract=None if contract is None else read_contract(contract),
+        rules=None if rules is None else read_own_rules(rules),
+    )
 
 
 def known_rows(
@@ -64,7 +77,7 @@ def settled_rows(entries: Iterable[Entry], hashed: Hashes) -> pl.DataFrame:
 
 
 def drafted(
-    recipe: Recipe,
+    asked: Asked,
     discovery: Discovery,
     labelling: Labelling,
     entries: Sequence[Entry],
@@ -78,21 +91,21 @@ def drafted(
     )
     kept = pl.col("status") == "kept"
     manifest = manifest.drop("label_id").join(ids, on="label", how="left", maintain_order="left")
-    manifest = _splits(recipe, clustered(manifest), before).select(list(COLUMNS)).sort("path", "sample_id")
+    manifest = _splits(asked.recipe, clustered(manifest), before).select(list(COLUMNS)).sort("path", "sample_id")
     findings = class_findings(discovery, labelling, manifest.filter(kept)["label"].unique(), classes)
-    promised = _broken_promises(recipe, manifest.filter(kept), classes)
-    return Draft(manifest=manifest, classes=classes, findings=(*findings, *promised), recipe=recipe)
+    broken = _broken_promises(asked, manifest.filter(kept), classes)
+    return Draft(manifest=manifest, classes=classes, findings=(*findings, *broken), recipe=asked.recipe)
 
 
-def _broken_promises(recipe: Recipe, kept: pl.DataFrame, classes: Sequence[str]) -> Iterator[Violation]:
-    """What breaks the frozen contract and the user's own rules that the recipe names.
+def _broken_promises(asked: Asked, kept: pl.DataFrame, classes: Sequence[str]) -> Iterator[Violation]:
+    """What breaks the contract and the rules.
 
     Looked at here and not only by the gate, since a version may be read where neither file is.
     """
-    if (file := recipe.frozen_contract) is not None:
-        yield from contract_findings(read_contract(file), image=recipe.image.contract, classes=classes)
-    if (file := recipe.own_rules) is not None:
-        yield from judge_own_rules(kept.drop("perceptual_hash"), read_own_rules(file))
+    if asked.contract is not None:
+        yield from contract_findings(asked.contract, image=asked.recipe.image.contract, classes=classes)
+    if asked.rules is not None:
+        yield from judge_own_rules(kept.drop("perceptual_hash"), asked.rules)
 
 
 def clustered(manifest: pl.DataFrame) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from functools import partial
 
 import polars as pl
 
-from nhwc.flows.draft import drafted, known_rows, see_promises, settled_rows
+from nhwc.flows.draft import drafted, known_rows, read_asked, settled_rows
 from nhwc.flows.engines import Engine
 from nhwc.flows.hashing import Hashes, Known, hash_entries
 from nhwc.flows.mend import Condition, lost_chunks
@@ -39,8 +39,7 @@ def make_draft(
     Raises RecipeError where the contract or rules that it names are none, MachineError where a folder or a worker
     fails, and OSError where the disk does.
     """
-    see_promises(recipe)
-    source, labelling = source_of(recipe), _labelling(recipe)
+    asked, source, labelling = read_asked(recipe), source_of(recipe), _labelling(recipe)
     known = known_hashes(recipe.dataset_path, look)
     discovery = step("discover", partial(source.discover, known))
     _see_folders(discovery, condition.before)
@@ -55,7 +54,7 @@ def make_draft(
     manifest = pl.concat([settled_rows(entries, hashed), rows, *(shard.rows for shard in made)])
     remember_hashes(recipe.dataset_path, look, hashed, manifest)
     decoded = sum(shard.decoded for shard in made)
-    return drafted(recipe, discovery, labelling, entries, manifest, condition.before), decoded
+    return drafted(asked, discovery, labelling, entries, manifest, condition.before), decoded
 
 
 def source_of(recipe: Recipe) -> Source:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from nhwc.flows.durable import move_durably, write_text
+from nhwc.flows.durable import write_text
 from nhwc.flows.hashing import Hashes
 from nhwc.flows.publish import (
     FIRST,
@@ -25,14 +25,15 @@ from nhwc.flows.publish import (
     draft_sums,
     name_latest,
     next_number,
+    put_in_place,
     shard_sums,
     write_unfinished,
 )
 from nhwc.flows.recipe import Recipe
 from nhwc.flows.shard_hashes import doubt_shards, shard_hashes
 from nhwc.flows.shards import Chunk
-from nhwc.flows.soundness import Sums, found_hash, is_named, read_sums, unsound_files
-from nhwc.pipelines.checksums import CHECKSUMS, read_checksums, sha256_of
+from nhwc.flows.soundness import Sums, is_named, read_sums, unsound_files
+from nhwc.pipelines.checksums import CHECKSUMS, found_hash, read_checksums, sha256_of
 from nhwc.pipelines.mirror import NUMBER
 from nhwc.pipelines.version import Latest, Version, numbers_in
 from nhwc.validators.errors import DataError
@@ -139,7 +140,7 @@ def same_version(draft: Draft, condition: Condition, page: Page) -> tuple[Versio
         made = write_unfinished(draft, version.number, page)
         if not _says_the_same(version, made, condition.checksums):
             return None
-        mended = (*condition.mended, *_put_in_place(made, version))
+        mended = (*condition.mended, *put_in_place(made, version))
     elif next_number(draft, version) is None and remade.items() <= read_sums(version).items():
         mended = condition.mended
     else:
@@ -270,15 +271,3 @@ def _says_the_same(version: Version, made: Path, checksums: str | None) -> bool:
         return sha256_of(made / CHECKSUMS) == checksums
     new, old = read_checksums(made), read_sums(version)
     return all(new[name] in (found_hash(version.folder / name), old.get(name)) for name in (*VERSION_FILES, REPORT))
-
-
-def _put_in_place(made: Path, version: Version) -> tuple[str, ...]:
-    """Each file that is not as it was made now, one after another and each at once; their names."""
-    if not version.folder.exists():
-        move_durably(made, version.folder)
-        return (version.number,)
-    names = (*VERSION_FILES, REPORT, CHECKSUMS)  # last what vouches for the others
-    different = [name for name in names if found_hash(version.folder / name) != sha256_of(made / name)]
-    for name in different:
-        move_durably(made / name, version.folder / name)
-    return tuple(different)

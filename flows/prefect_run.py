@@ -157,18 +157,21 @@ def ingest_with_prefect(
     Raises what `run_ingest` raises, and MachineError where Prefect's server cannot be reached or started. A server that
     goes away later is told of on stderr.
     """
+    with _server():
+        return _met(recipe, engine, progress, gate)
+
+
+def _met(recipe: Recipe, engine: EngineOptions, progress: Progress, gate: Mapping[str, Any] | None) -> Ingested:
+    """The same, on the server that is there."""
     kept: list[Ingested | NhwcError] = []
     came_to: Any
     told, keeping, meeting = _progress.set(progress), _came_to.set(kept), server.set(Server())
-    called: Callable[..., State[Any]] = (
-        partial(ingest_flow, recipe) if gate is None else partial(ingest_and_gate, recipe, gate=dict(gate))
-    )
     try:
-        with _server():
-            state = called(retries=0, engine=asdict(engine), return_state=True)
+        if gate is None:
+            state = ingest_flow(recipe, retries=0, engine=asdict(engine), return_state=True)
+        else:
+            state = ingest_and_gate(recipe, gate=dict(gate), retries=0, engine=asdict(engine), return_state=True)
         came_to = kept[0] if kept else state.result(raise_on_failure=False)
-    except MachineError:
-        raise
     except Exception as error:  # whatever Prefect's client raises where there is no server
         if not kept:
             raise MachineError(

@@ -49,13 +49,8 @@ def prefect_server(port: int = 0) -> Iterator[str]:
 
 
 def _see_home() -> None:
-    """See that a server of our own, or Prefect's temporary one, has where to write.
-
-    Raises MachineError where it has not: Prefect itself says so in thousands of lines, after minutes.
-    """
+    """Raises MachineError where a server would have no place to write: Prefect says so in thousands of lines."""
     settings = get_current_settings()
-    if settings.api.url is not None:
-        return
     mend = "set PREFECT_HOME to a folder that can be written, or use --direct"
     try:
         settings.home.mkdir(parents=True, exist_ok=True)

@@ -52,7 +52,7 @@ def prune(dataset: str | Path, *, keep: int = KEEP, older_than: float | None = N
 
 def _prunable(place: Place, listed: Sequence[Listed], keep: int, older_than: float | None) -> Prunable:
     versions = outdated(listed, keep=keep, before=None if older_than is None else _days_ago(older_than))
-    needed = _needed_shards([one.version for one in listed if one.version not in versions])
+    needed = _needed_shards([one for one in listed if one.version not in versions])
     files = place.files()
     shards = tuple(name for name in files if _is_shard(name) and name not in needed)
     numbers, leftovers = tuple(version.number for version in versions), place.leftovers(files)
@@ -81,14 +81,16 @@ def _days_ago(days: float) -> datetime:
     return datetime.now(UTC) - timedelta(days=min(days, _LONG_AGO))
 
 
-def _needed_shards(staying: Iterable[Version]) -> set[str]:
+def _needed_shards(staying: Iterable[Listed]) -> set[str]:
     """The files of shards that these versions name, relative to the dataset.
 
     Raises DataError where one of them does not reliably say.
     """
     needed = set[str]()
-    for version in staying:
-        bring_files(version)
+    for one in staying:
+        version = one.version
+        if one.counts is None:
+            bring_files(version)  # which says what is damaged on a store
         sums = read_sums(version)
         damaged = {CHECKSUMS, "manifest.parquet"} & set(unsound_files(version, sums))
         if damaged or (version.number == Version.at(version.dataset).number and not is_named(version)):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from typing_extensions import override
+
 from nhwc.flows.durable import locked, move_durably
 from nhwc.flows.publish import STAGING
 from nhwc.flows.remote_lock import require_lock
@@ -66,21 +68,25 @@ def place_of(version: Version) -> Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Folder:
+class _Folder(Place):
     """On this machine."""
 
     dataset: Path
 
+    @override
     def held(self) -> AbstractContextManager[object]:
         return locked(self.dataset)
 
+    @override
     def files(self) -> Mapping[str, int]:
         return dict(sorted(_sizes(self.dataset)))
 
+    @override
     def leftovers(self, files: Mapping[str, int]) -> tuple[str, ...]:
         staged = (STAGING,) if (self.dataset / STAGING).exists() else ()
         return (*staged, *(name for name in files if name.endswith(".unfinished") and "/" not in name))
 
+    @override
     def drop(self, found: Prunable) -> None:
         hidden = self.dataset / STAGING
         hidden.mkdir(exist_ok=True)
@@ -98,23 +104,27 @@ class _Folder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Store:
+class _Store(Place):
     """On a store. What is dropped there goes from the mirror on this machine too; others are for who uses them."""
 
     remote: Remote
     mirror: Path
 
+    @override
     def held(self) -> AbstractContextManager[object]:
         return mirrored(self.remote, self.mirror, publishing=True)
 
+    @override
     def files(self) -> Mapping[str, int]:
         return {name: found.size for name, found in self.remote.files().items()}
 
+    @override
     def leftovers(self, files: Mapping[str, int]) -> tuple[str, ...]:
         """Versions without their checksums: an upload that was cut off, or a prune."""
         folders = {name.partition("/")[0] for name in files if "/" in name}
         return tuple(number for number in sorted_numbers(folders) if f"{number}/{CHECKSUMS}" not in files)
 
+    @override
     def drop(self, found: Prunable) -> None:
         require_lock(self.remote, self.mirror)
         for number in found.versions:  # without it nobody takes the folder for a version

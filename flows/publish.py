@@ -17,7 +17,7 @@ from nhwc.flows.durable import move_durably, write_frame, write_text
 from nhwc.flows.parallel import beside
 from nhwc.flows.recipe import Recipe
 from nhwc.flows.shard_hashes import shard_hashes
-from nhwc.pipelines.checksums import CHECKSUMS, read_checksums, sha256_of
+from nhwc.pipelines.checksums import CHECKSUMS, found_hash, read_checksums, sha256_of
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.remote import Remote
 from nhwc.pipelines.version import FORMAT, Latest, Version, numbers_in
@@ -129,11 +129,10 @@ def write_version(draft: Draft, number: str, page: Page) -> Version:
     while (dataset / number).exists() and not _says_the_same(dataset / number, unfinished):
         number = next_free(number)
         unfinished = write_unfinished(draft, number, page)
-    if not (dataset / number).exists():
-        move_durably(unfinished, dataset / number)
-    else:  # a run was killed after that and before `latest` moved, or somebody went back; since then it may have rotted
-        _mend(dataset / number, unfinished)
-    return Version(dataset=dataset, number=number, remote=draft.recipe.remote)
+    version = Version(dataset=dataset, number=number, remote=draft.recipe.remote)
+    # it may be there already: a run was killed before `latest` moved, or somebody went back
+    put_in_place(unfinished, version)
+    return version
 
 
 def name_latest(version: Version) -> None:
@@ -148,12 +147,16 @@ def _says_the_same(version: Path, other: Path) -> bool:
     return (version / name).is_file() and (version / name).read_bytes() == (other / name).read_bytes()
 
 
-def _mend(version: Path, whole: Path) -> None:
-    """Let a version's files be those of a folder that says the same."""
-    for path in whole.iterdir():
-        there = version / path.name
-        if path.name != CHECKSUMS and not (there.is_file() and sha256_of(there) == sha256_of(path)):
-            move_durably(path, there)
+def put_in_place(made: Path, version: Version) -> tuple[str, ...]:
+    """Each file that is not as it was made now, one after another and each at once; their names."""
+    if not version.folder.exists():
+        move_durably(made, version.folder)
+        return (version.number,)
+    names = (*VERSION_FILES, REPORT, CHECKSUMS)  # last what vouches for the others
+    different = [name for name in names if found_hash(version.folder / name) != sha256_of(made / name)]
+    for name in different:
+        move_durably(made / name, version.folder / name)
+    return tuple(different)
 
 
 def next_free(number: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TypeAlias
 
 from nhwc.flows.publish import VERSION_FILES
-from nhwc.pipelines.checksums import CHECKSUMS, read_checksums, sha256_of
+from nhwc.pipelines.checksums import CHECKSUMS, found_hash, read_checksums
 from nhwc.pipelines.version import Latest, Version
 
 Sums: TypeAlias = dict[str, str]
@@ -19,14 +18,6 @@ def read_sums(version: Version) -> Sums:
         return read_checksums(version.folder)
     except (OSError, ValueError):
         return {}
-
-
-def found_hash(path: Path) -> str | None:
-    """The SHA-256 of a file; None where it is missing or unreadable."""
-    try:
-        return sha256_of(path)
-    except OSError:
-        return None
 
 
 def unsound_files(version: Version, sums: Sums) -> tuple[str, ...]:

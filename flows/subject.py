@@ -14,12 +14,12 @@ import polars as pl
 from nhwc.flows.publish import STAGING, Draft, channel_statistics, latest_version
 from nhwc.flows.recipe import CheckRecipe, recorded_checks
 from nhwc.pipelines.cast import ChannelStatistics
-from nhwc.pipelines.opened import broken_shard
+from nhwc.pipelines.opened import missing_shard
 from nhwc.pipelines.store import Images, Shard, open_shard
 from nhwc.pipelines.version import Version
 from nhwc.validators.contract import TensorContract
 from nhwc.validators.model.labels import Labels
-from nhwc.validators.violation import Code, Violation
+from nhwc.validators.violation import Violation
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -96,7 +96,7 @@ def _lost_shards(version: Version) -> Iterator[Violation]:
     """Those that no reader would find. What is in the others is for `verify`."""
     for name in version.kept["shard"].unique().sort():
         if not version.publishes_shard(name):
-            yield broken_shard(version.shard_path(name), Code.MISSING_PART, "no such file")
+            yield missing_shard(version.shard_path(name))
 
 
 def draft_subject(draft: Draft, *, name: str, checked: bool = False) -> Subject:

@@ -70,9 +70,9 @@ def _damaged_latest(dataset: Path) -> Violation | None:
 def _verify(version: Version, sample: int | None, seed: int) -> Verdict:
     try:
         sums = read_checksums(version.folder)
+    except PermissionError as error:  # whatever is in it
+        raise MachineError.of(error, version.folder) from error
     except (OSError, ValueError) as error:
-        if isinstance(error, PermissionError):  # whatever is in it
-            raise MachineError.of(error, version.folder) from error
         lost = _violation(Code.MISSING_PART, CHECKSUMS, expected="a list of hashes", found=str(error))
         return Verdict(violations=(lost,))
     violations = [
@@ -127,9 +127,9 @@ def _damaged_files(version: Version, sums: Mapping[str, str], *, with_shards: bo
                 path = version.bring_shard(path.stem)
                 violations += _other_size(version, path)
             found = sha256_of(path)
+        except PermissionError as error:
+            raise MachineError.of(error, name) from error
         except (OSError, ValueError) as error:
-            if isinstance(error, PermissionError):  # whatever is in it
-                raise MachineError.of(error, path) from error
             violations.append(_violation(Code.MISSING_PART, name, expected="the file", found=str(error)))
             continue
         except DataError as error:  # of what was brought

@@ -31,3 +31,11 @@ def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def found_hash(path: Path) -> str | None:
+    """The SHA-256 of a file; None where it is missing or unreadable."""
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None

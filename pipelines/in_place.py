@@ -98,14 +98,14 @@ def _mapped(plan: Plan) -> list[Array]:
     Raises DataError where a shard is not what was published, and OSError.
     """
     opened = OpenedShards(plan.shards, plan.samples, plan.contracts["load"])
-    mapped, whole = [], list[Array]()
+    mapped = []
     for number, path in enumerate(plan.shards):
         images, begins = np.asarray(opened[number].images), opened[number].begins
         with path.open("rb") as file:
             own = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        whole.append(np.frombuffer(own, images.dtype, images.size, begins))  # what all views of it keep alive
-        mapped.append(whole[-1].reshape(images.shape))
-    Thread(target=_read_ahead, args=(plan.shards, weakref.ref(whole[0])), daemon=True).start()
+        mapped.append(np.frombuffer(own, images.dtype, images.size, begins).reshape(images.shape))
+    whole = mapped[0].base  # the array over the map, which every view of it keeps alive, unlike this reshaped one
+    Thread(target=_read_ahead, args=(plan.shards, weakref.ref(whole)), daemon=True).start()
     return mapped
 
 

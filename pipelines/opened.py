@@ -95,10 +95,9 @@ def checked_shard(
             bring(path)
         shard = open_shard(path, image)
     except FileNotFoundError as error:
-        raise _refusal(path, Code.MISSING_PART, "no such file") from error
+        raise DataError(Verdict(violations=(missing_shard(path),))) from error
     except (OSError, KeyError, AttributeError, pa.ArrowException) as error:
-        if isinstance(error, OSError) and MachineError.made(error):
-            raise MachineError.of(error, path) from error
+        MachineError.see(error, path)
         raise _refusal(path, Code.CHECKSUM, f"no readable shard ({error})") from error
     if shard.images.shape[1:] != contract.shape or shard.images.dtype != contract.dtypes[0]:
         raise _refusal(
@@ -112,6 +111,11 @@ def checked_shard(
 def broken_shard(path: Path, code: Code, found: str) -> Violation:
     """That a shard is not what was published under its name."""
     return Violation(code=code, stage="load", aspect="shard", expected=f"the shard published as {path}", found=found)
+
+
+def missing_shard(path: Path) -> Violation:
+    """That a shard is not there."""
+    return broken_shard(path, Code.MISSING_PART, "no such file")
 
 
 def _refusal(path: Path, code: Code, found: str) -> DataError:

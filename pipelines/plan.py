@@ -17,13 +17,12 @@ from nhwc.pipelines.batch import BatchOptions, Dealing, contracts
 from nhwc.pipelines.cast import SPACING, Cast, ChannelStatistics, cast_dtype, cast_problems, make_cast
 from nhwc.pipelines.gather import Gather, New
 from nhwc.pipelines.image_recipe import ImageRecipe
-from nhwc.pipelines.opened import broken_shard
+from nhwc.pipelines.opened import missing_shard
 from nhwc.pipelines.stopwatch import Stopwatch, timed
 from nhwc.pipelines.version import Version
 from nhwc.validators.contract import TensorContract
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.verdict import Verdict
-from nhwc.validators.violation import Code
 
 Array = np.ndarray[Any, Any]
 
@@ -159,9 +158,7 @@ def _plan_of(version: Version, options: BatchOptions, problems: list[str], *, fa
     names = samples["shard"].unique(maintain_order=True)
     samples = samples.with_columns(pl.col("shard").replace_strict(names, range(len(names)), return_dtype=pl.Int32))
     shards = tuple(version.shard_path(name).absolute() for name in names)
-    missing = [
-        broken_shard(path, Code.MISSING_PART, "no such file") for path in shards if not version.has_shard(path.stem)
-    ]
+    missing = [missing_shard(path) for path in shards if not version.has_shard(path.stem)]
     Verdict(violations=tuple(missing)).require()
     return Plan(
         place=f"{version.dataset.absolute() if version.remote is None else version.remote}/{version.number}",

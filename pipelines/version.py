@@ -288,8 +288,7 @@ class Version:
         try:
             return read(path)
         except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, pl.exceptions.PolarsError) as error:
-            if isinstance(error, OSError) and MachineError.made(error):
-                raise MachineError.of(error, path) from error
+            MachineError.see(error, path)
             damage = Violation(
                 code=Code.CHECKSUM,
                 stage="load",

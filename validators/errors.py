@@ -80,10 +80,11 @@ class MachineError(NhwcError):
         """What the system said, of the file that it named, or else of `where`."""
         return cls(f"{error.filename or where}: {error.strerror or error}: mend it, then run the same again")
 
-    @staticmethod
-    def made(error: BaseException) -> bool:
-        """Whether it is the machine's: a file that is there and cannot be read, whatever is in it."""
-        return isinstance(error, OSError) and error.errno in _OF_THE_MACHINE
+    @classmethod
+    def see(cls, error: BaseException, where: object = None) -> None:
+        """Raises it where the error is the machine's: a file that is there and cannot be read, whatever is in it."""
+        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+            raise cls.of(error, where) from error
 
 
 class BusyError(MachineError):

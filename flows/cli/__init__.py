@@ -13,8 +13,7 @@ import traceback
 from functools import partial
 
 from nhwc.flows.cli import building, exporting, judging, measuring, scheduling, upkeep  # noqa: F401  their commands
-from nhwc.flows.cli.shared import app
-from nhwc.flows.printable import printable
+from nhwc.flows.cli.shared import app, complain
 from nhwc.validators.errors import MachineError, NhwcError
 
 
@@ -42,7 +41,7 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    print("\n".join(map(printable, f"nhwc: {message}".split("\n"))), file=sys.stderr)
+    complain(message)
     sys.exit(status)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from nhwc.flows.cli.shared import (
     RecipeFile,
     Workers,
     app,
+    complain,
     gate_of,
     import_tensorflow,
     place,
@@ -24,7 +24,6 @@ from nhwc.flows.cli.shared import (
     say,
     written,
 )
-from nhwc.flows.printable import printable
 from nhwc.validators.errors import NhwcError, RecipeError
 
 
@@ -85,7 +84,7 @@ def inspect(
         say(text)
         sound &= is_sound
     for one in wrong[:-1]:
-        print("\n".join(map(printable, f"nhwc: {one}".split("\n"))), file=sys.stderr)
+        complain(str(one))
     if wrong:
         raise wrong[-1]
     if not sound:

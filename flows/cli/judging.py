@@ -24,6 +24,7 @@ from nhwc.flows.cli.shared import (
     place,
     print_table,
     say,
+    write,
     written,
 )
 from nhwc.validators.errors import RecipeError
@@ -96,13 +97,12 @@ def gate(
 ) -> None:
     """Give a verdict on a version, or on a recipe's source, before a training is paid for."""
     from nhwc.flows import verdict_text
-    from nhwc.flows.durable import write_text
     from nhwc.flows.gate import GateOptions
 
     options = GateOptions(baseline=baseline, contract=contract, rules=rules, model=model, scale=scale, verify=verify)
     subject, verdict = _judged(data, options)
     if junit is not None:
-        write_text(junit, verdict_text.as_junit(verdict, subject))
+        write(junit, verdict_text.as_junit(verdict, subject))
     if report is not None:
         _write_report(report, subject, verdict, options)
     say(verdict_text.as_json(verdict, subject) if json else verdict_text.as_text(verdict, subject))
@@ -164,13 +164,12 @@ def _write_page(
     to: Path, subject: Subject, verdict: Verdict, said: str, *, baseline: pl.DataFrame | None = None
 ) -> None:
     """The report of what a command said."""
-    from nhwc.flows.durable import write_text
     from nhwc.flows.native_stderr import silenced_native_stderr
     from nhwc.flows.report import report_html
 
     with silenced_native_stderr():  # it looks at broken files too
         page = report_html(subject, verdict, baseline=baseline, reproduce=[said])
-    write_text(to, page)
+    write(to, page)
 
 
 @app.command()

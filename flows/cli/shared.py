@@ -36,6 +36,11 @@ def here(text: str) -> Path:
     return Path(text)
 
 
+def complain(message: str) -> None:
+    """Say on stderr what is wrong, whatever names are in it."""
+    print("\n".join(map(printable, f"nhwc: {message}".split("\n"))), file=sys.stderr)
+
+
 def written(text: str) -> Path:
     """A file to be written. Raises RecipeError where none can be, before anything is done for it."""
     path = Path(text)
@@ -44,6 +49,16 @@ def written(text: str) -> Path:
     if not path.parent.is_dir():
         raise RecipeError(text, (f"found no folder {path.parent}, expected the one to write in: make it first",))
     return path
+
+
+def write(path: Path, text: str) -> None:
+    """Write it whole or not at all; into what is no file, as /dev/stdout or a pipe, and through a link, as it is."""
+    from nhwc.flows.durable import write_text
+
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        path.write_text(text, encoding="utf-8")
+    else:
+        write_text(path, text)
 
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")]

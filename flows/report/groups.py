@@ -112,13 +112,15 @@ def _frame(level: str, violations: Iterable[Violation]) -> pl.DataFrame:
 
 def _groups(rows: pl.DataFrame, manifest: pl.DataFrame, *, order: tuple[str, ...]) -> list[Group]:
     rows = rows.with_columns(pl.col("code").fill_null("without a code")).sort("cluster", "path", maintain_order=True)
-    groups = [_group(part, manifest) for part in rows.partition_by("level", "code", maintain_order=True)]
+    kept = int((manifest["status"] == "kept").sum())
+    parts = rows.partition_by("level", "code", maintain_order=True)
+    groups = [_group(part, kept=kept, discovered=manifest.height) for part in parts]
     return sorted(groups, key=lambda group: (order.index(group.level), -group.count, group.code))
 
 
-def _group(rows: pl.DataFrame, manifest: pl.DataFrame) -> Group:
+def _group(rows: pl.DataFrame, *, kept: int, discovered: int) -> Group:
     samples, left_out = rows["sample_id"].n_unique(), (rows["status"] != "kept").any()
-    of = manifest.height if left_out else int((manifest["status"] == "kept").sum())
+    of = discovered if left_out else kept
     return Group(
         level=rows["level"][0],
         code=rows["code"][0],

@@ -194,8 +194,7 @@ class _Table:
                 try:
                     read = self._reader.read_row_group(block, columns=[column], use_threads=False)
                 except (OSError, pa.ArrowException) as error:  # OSError: what Arrow says of a page that is no page
-                    if MachineError.made(error):
-                        raise
+                    MachineError.see(error, self.file)
                     raise DamagedSampleError(str(error).split("\n")[0][:200]) from error
                 self._blocks[column, block] = read.column(column)
                 if len(self._blocks) > _BLOCKS:

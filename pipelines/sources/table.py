@@ -59,11 +59,15 @@ def _scan(file: Path, key: str) -> pl.LazyFrame:
         elif suffix in LINES_OF_JSON:
             table = pl.scan_ndjson(file, infer_schema_length=None)
         else:
-            table = pl.scan_csv(file, infer_schema=False, separator="\t" if suffix == ".tsv" else ",")
+            table = pl.scan_csv(file, infer_schema=False, separator=_separator(file))
         table.collect_schema()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise _unreadable(file, key, error) from error
     return table
+
+
+def _separator(file: Path) -> str:
+    return "\t" if file.suffix.lower() == ".tsv" else ","
 
 
 def _read_text(file: Path, columns: Mapping[str, str], key: str) -> pl.DataFrame:
@@ -110,7 +114,7 @@ def _wrong_line(file: Path) -> str | None:
                 except ValueError as error:
                     return f"line {number}: {error}"
         elif suffix != ".parquet":
-            rows = csv.reader(lines, delimiter="\t" if suffix == ".tsv" else ",")
+            rows = csv.reader(lines, delimiter=_separator(file))
             cells = len(next(rows, []))
             for row in rows:
                 if len(row) > cells:

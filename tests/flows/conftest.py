@@ -1,6 +1,7 @@
 """Small sources made by code, and recipes for them."""
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,23 @@ def tree_hash(folder: Path) -> dict[str, str]:
 def tree() -> Callable[[Path], dict[str, str]]:
     """Every file of a folder with its hash."""
     return tree_hash
+
+
+_fresh = itertools.count()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of this test's own."""
+    monkeypatch.setenv("NHWC_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(params=["memory", "s3"])
+def bucket(request: pytest.FixtureRequest) -> str:
+    """A place of this test's own on each kind of store."""
+    above = request.getfixturevalue("s3") if request.param == "s3" else "memory://bucket"
+    return f"{above}/{next(_fresh)}"
 
 
 @pytest.fixture(scope="module")

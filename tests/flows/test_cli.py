@@ -124,6 +124,17 @@ def test_a_report_does_not_look_where_there_is_nothing(nhwc_command: Run, photos
     assert (2, True) == (status, "--source:\n  found gone, which is no folder, expected the one of images" in err)
 
 
+def test_a_page_goes_into_what_is_no_file_too(
+    nhwc_command: Run, photos: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    """Through a link to where it leads, and into a device as it is."""
+    (tmp_path / "page.html").write_text("before")
+    (tmp_path / "link.html").symlink_to("page.html")
+    assert 0 == nhwc_command("gate", recipe_file, "--report", "link.html", "--junit", "/dev/null")[0]
+    assert (tmp_path / "link.html").is_symlink()
+    assert "<html" in (tmp_path / "page.html").read_text()
+
+
 def test_a_folder_without_images_is_told_as_one(nhwc_command: Run, tmp_path: Path) -> None:
     """Nothing was quarantined there."""
     (tmp_path / "empty").mkdir()

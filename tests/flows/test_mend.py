@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import nhwc
-from nhwc.flows import mend, shard_hashes
+from nhwc.flows import publish, shard_hashes
 from nhwc.flows.deciding import Ingested
 from nhwc.flows.ingest import run_ingest
 from nhwc.flows.publish import STAGING
@@ -230,14 +230,14 @@ def killed_after(left: Iterator[int], move: Callable[[Path, Path], None], old: P
 def test_a_killed_mending_goes_on(grown: Recipe, tree: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are put in place one after another; wherever it ends, the next ingest ends in the same tree."""
     whole = tree(grown.dataset_path)
-    move = mend.move_durably
+    move = publish.move_durably
     for allowed in range(4):
         for name in ("manifest.parquet", "report.html", "statistics.json", "checksums"):
             flip(grown.dataset_path / "1.1.0" / name)
         left = iter(range(allowed))
 
         with monkeypatch.context() as patched:
-            patched.setattr(mend, "move_durably", partial(killed_after, left, move))
+            patched.setattr(publish, "move_durably", partial(killed_after, left, move))
             with pytest.raises(KeyboardInterrupt):
                 run_ingest(grown)
         run_ingest(grown)

@@ -21,23 +21,7 @@ from nhwc.pipelines.mirror import mirror_of
 from nhwc.pipelines.remote import Remote
 from nhwc.pipelines.version import Version
 
-pytestmark = pytest.mark.usefixtures("quick_tries")
-
-_fresh = itertools.count()
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of this test's own."""
-    monkeypatch.setenv("NHWC_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture(params=["memory", "s3"])
-def bucket(request: pytest.FixtureRequest) -> str:
-    """A place of this test's own on each kind of store."""
-    above = request.getfixturevalue("s3") if request.param == "s3" else "memory://pruned"
-    return f"{above}/pruned{next(_fresh)}"
+pytestmark = pytest.mark.usefixtures("quick_tries", "cache")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import itertools
 import json
 import os
 import pickle
@@ -41,18 +40,10 @@ from nhwc.pipelines.sources.remote_folder import source_at
 from nhwc.pipelines.version import Version
 from nhwc.validators.errors import DataError, MachineError, RecipeError
 
-pytestmark = pytest.mark.usefixtures("quick_tries")
+pytestmark = pytest.mark.usefixtures("quick_tries", "cache")
 
 Make = Callable[..., Recipe]
 FAULTY = "faulty://bucket/datasets"
-_fresh = itertools.count()
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of this test's own."""
-    monkeypatch.setenv("NHWC_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 def files_of(url: str) -> Any:
@@ -69,13 +60,6 @@ def stored(url: str) -> dict[str, bytes]:
     """Every object below a URL, but for what differs from run to run."""
     remote = Remote.at(url)
     return {name: remote.read(name) for name in remote.files()}
-
-
-@pytest.fixture(params=["memory", "s3"])
-def bucket(request: pytest.FixtureRequest) -> str:
-    """A place of this test's own on each kind of store."""
-    above = request.getfixturevalue("s3") if request.param == "s3" else "memory://bucket"
-    return f"{above}/{next(_fresh)}"
 
 
 @pytest.fixture
@@ -424,7 +408,7 @@ def test_a_killed_run_leaves_nothing_for_ever(
     photos: Path, recipe_for: Make, s3: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed before `latest` moved: the same command completes it at once, another machine once the lock is stale."""
-    url = f"{s3}/{next(_fresh)}"
+    url = f"{s3}/{tmp_path.name}"
     asked = recipe_for(publish={"to": url})
     (tmp_path / "recipe.yaml").write_text(asked.to_yaml())
     done = subprocess.run(
@@ -543,11 +527,11 @@ def test_the_mirror_is_never_in_the_source(photos: Path, recipe_for: Make, monke
 
 
 @pytest.mark.usefixtures("photos")
-def test_a_place_that_is_not_nhwcs_is_left_alone(recipe_for: Make, s3: str) -> None:
+def test_a_place_that_is_not_nhwcs_is_left_alone(recipe_for: Make, s3: str, tmp_path: Path) -> None:
     """A bucket that is not there, and a folder of other things, are one message, and nothing is written."""
     with pytest.raises(RecipeError, match="found s3://none/pets, but The specified bucket does not exist: make the"):
         run_ingest(recipe_for(publish={"to": "s3://none"}))
-    url = f"{s3}/{next(_fresh)}"
+    url = f"{s3}/{tmp_path.name}"
     files_of(url).pipe_file(f"{url}/pets/thesis.txt", b"precious")
     with pytest.raises(RecipeError, match=r"which holds thesis\.txt, expected a published dataset or nothing"):
         run_ingest(recipe_for(publish={"to": url}))
