@@ -22,6 +22,7 @@ from loading import BATCH, publish
 from paired import paired
 
 import nhwc
+from nhwc.pipelines.called import called_for_each
 from nhwc.pipelines.cast import ChannelStatistics, make_cast
 from nhwc.pipelines.loops import write_copies
 from nhwc.pipelines.store import open_shard
@@ -55,6 +56,16 @@ def begun(dataset: tf.data.Dataset) -> None:
     next(iter(dataset))
 
 
+def twice(number: np.int64) -> tuple[np.int64]:
+    """As little as Python can do."""
+    return (2 * number,)
+
+
+def by_map(number: tf.Tensor) -> tf.Tensor:
+    """The same, in a graph."""
+    return tf.numpy_function(twice, [number], [tf.int64], stateful=False)
+
+
 def roads(home: Path) -> dict[str, Callable[[], object]]:
     """Each by what it is called."""
     images = np.random.default_rng(7).integers(0, 256, (1000, 224, 224, 3), np.uint8)
@@ -64,7 +75,7 @@ def roads(home: Path) -> dict[str, Callable[[], object]]:
     opened = open_shard(shard)
     stored, into = opened.images, np.empty((BATCH, 224, 224, 3), np.uint8)
     assert isinstance(stored, np.ndarray)
-    floats = np.empty(into.shape, np.float32)
+    floats, numbers = np.empty(into.shape, np.float32), tf.data.Dataset.range(8)
     contract = image_contract(rows=224, cols=224, channels=3, dtype="uint8", value_range=(0, 255))
     statistics = ChannelStatistics(mean=(120.0, 110.0, 100.0), std=(60.0, 61.0, 62.0))
     unit, standard = (make_cast(contract, scale=scale, statistics=statistics) for scale in ("unit", "standard"))
@@ -77,6 +88,10 @@ def roads(home: Path) -> dict[str, Callable[[], object]]:
         "to float32 by NumPy's passes, unit": partial(by_numpy, lines, None, np.float32(255), written),
         "to float32 by one compiled loop, standard": partial(standard.write, stored, ROWS, floats, ROWS),
         "to float32 by NumPy's passes, standard": partial(by_numpy, lines, mean, std, written),
+        "begin a call of Python by Dataset.map": partial(begun, numbers.map(by_map)),
+        "begin a call of Python by its operation": partial(
+            begun, called_for_each(numbers, twice, [numbers.element_spec])
+        ),
         "begin a pass in place": partial(begun, nhwc.load(version, batch_size=BATCH)),
         "begin a pass that copies": partial(begun, nhwc.load(version, batch_size=BATCH, shuffle=True)),
     }

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from nhwc.pipelines.cast import SCALES, ChannelStatistics, cast_contract
 from nhwc.validators.contract import TensorContract
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
 Array = np.ndarray[Any, Any]
+New = Callable[[tuple[int, ...], str], Array]
+"""From (shape, dtype): an array to be written into, C-contiguous, whatever it holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +109,15 @@ def contracts(
     return {"load": stored, "cast": cast, "batch": batch}
 
 
-def put_channels_first(images: tf.Tensor) -> tf.Tensor:
-    """(samples, rows, cols, channels) to (samples, channels, rows, cols), of the same dtype and values."""
-    import tensorflow as tf  # noqa: PLC0415  contracts are printed without it
+def put_channels_first(images: Array, new: New) -> Array:
+    """(samples, rows, cols, channels) to (samples, channels, rows, cols), C-contiguous, of the same dtype and values.
 
-    return tf.transpose(images, [0, 3, 1, 2])
+    `new` makes the array that they go into.
+    """
+    moved = images.transpose(0, 3, 1, 2)
+    into = new(moved.shape, images.dtype.name)
+    np.copyto(into, moved)
+    return into
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,13 +178,6 @@ class Dealing:
         size = ends - begins
         return range(begins + size * index // count, begins + size * (index + 1) // count)
 
-    def sizes(self, step: int = 0) -> Array:
-        """How many samples this shard has in each step from that one to the last: int64[steps - step]."""
-        sizes = np.full(self.steps, self.batch_size, np.int64)
-        for last in range(max(0, self.steps - 2), self.steps):  # the others are whole
-            sizes[last] = len(self.positions(last))
-        return sizes[step:]
-
 
 class Epochs:
     """Which epoch comes next, and its order.
@@ -194,26 +191,30 @@ class Epochs:
     def __init__(self, samples: int, steps: int, options: BatchOptions) -> None:
         self._samples, self._steps, self._options = samples, steps, options
         self._next = options.start_batch
-        self._lock = threading.Lock()
-        self.order = lru_cache(maxsize=2)(self._order)
-        """Of an epoch by its number: the samples, int64[samples]. Two are held, for the end of one and the next."""
+        self._lock, self._making = threading.Lock(), threading.Lock()
+        self._orders = lru_cache(maxsize=2)(self._order)  # for the end of one and the next
 
-    def hand_out(self, _: object) -> np.int64:
-        """Where the next iteration starts, as a batch's number counted from the start of training: int64[]."""
+    def hand_out(self) -> int:
+        """Where the next iteration starts, as a batch's number counted from the start of training."""
         with self._lock:
-            start, self._next = self._next, (self._next // self._steps + 1) * self._steps
-        return np.int64(start)
-
-    def begin(self, start: np.int64) -> np.int64:
-        """The same start.
-
-        Also called when an iterator is restored from a checkpoint: the next iteration is the epoch after that one.
-        """
-        epoch = int(start) // self._steps
-        with self._lock:
-            self._next = max(self._next, (epoch + 1) * self._steps)
-        self.order(epoch)  # made once, before several threads ask for it
+            start, self._next = self._next, self.end(self._next)
         return start
+
+    def go_on(self, start: int) -> None:
+        """An iteration that started there goes on, perhaps from a checkpoint of another process: what is next comes
+        after its epoch.
+        """
+        with self._lock:
+            self._next = max(self._next, self.end(start))
+
+    def end(self, start: int) -> int:
+        """The first batch of the epoch after the one that this batch is in."""
+        return (start // self._steps + 1) * self._steps
+
+    def order(self, epoch: int) -> Array:
+        """Of an epoch by its number: the samples, int64[samples]."""
+        with self._making:  # once, whoever asks first
+            return self._orders(epoch)
 
     def _order(self, epoch: int) -> Array:
         if self._options.shuffle:

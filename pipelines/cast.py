@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 Array = np.ndarray[Any, Any]
+ToDtype = Callable[[Array, str], Array]
+"""The same values in the dtype of that name."""
 
 Scale = Literal["none", "unit", "signed", "standard"]
 SCALES: tuple[str, ...] = get_args(Scale)
@@ -137,15 +139,17 @@ class Cast:
             images.reshape(lines), rows, shifts, 1 / spreads.astype(np.float64), into.reshape(lines), places
         )
 
-    def on_host(self, images: Array) -> Array:
+    def on_host(self, images: Array, to_dtype: ToDtype | None = None) -> Array:
         """A call without TensorFlow: (samples, rows, cols, channels), C-contiguous, to an array of the dtype.
 
-        The very array, where nothing changes.
+        The very array, where nothing changes. Without `to_dtype` NumPy makes the dtype of what is float32 by then.
         """
         if self.spread is not None:
             floats, every = np.empty(images.shape, np.float32), np.arange(len(images))
             self.write(images, every, floats, every)
             images = floats
+        if to_dtype is not None and images.dtype != self.dtype:
+            return to_dtype(images, self.dtype)
         return images.astype(self.dtype, copy=False)
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 
 from nhwc.pipelines.batch import BatchOptions
+from nhwc.pipelines.finish import finished
 from nhwc.pipelines.memory import Memory
 from nhwc.pipelines.plan import Plan, dtype_name, planned
-from nhwc.validators.array import check_array
 from nhwc.validators.contract import TensorContract
-from nhwc.validators.verdict import Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -130,11 +130,7 @@ class DataSource:
 
     def _images(self, places: Array) -> Array:
         """Each held against its contract, cast, and its axes in the order that was asked for."""
-        plan, images = self._plan, self._gather(places)
-        if plan.looked_at:
-            self._look(images, places)
-        images = plan.cast_of(images)
-        return np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if plan.options.channels_first else images
+        return finished(self._plan, self._gather(places), partial(self._names, places), new=self._new)
 
     def _new(self, shape: tuple[int, ...], dtype: str) -> Array:
         """Memory for so many images: for several, that of some which nothing looks at any more."""
@@ -144,15 +140,6 @@ class DataSource:
         if size > memory.size:
             memory = self._memory = Memory(size=size, kept=KEPT_BATCHES)
         return memory.array(shape, dtype)
-
-    def _look(self, images: Array, places: Array) -> None:
-        stored = self._plan.contracts["load"]
-        violations = [
-            violation
-            for image, name in zip(images, self._names(places), strict=True)
-            for violation in check_array(stored, image, stage="load", sample_id=name).violations
-        ]
-        Verdict(violations=tuple(violations)).require()
 
     def _names(self, places: Array) -> list[str]:
         return [self._ids[place].as_py() for place in places.tolist()]

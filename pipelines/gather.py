@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from nhwc.pipelines.batch import New
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.opened import OpenedShards
 from nhwc.pipelines.stopwatch import Stopwatch, timed
@@ -21,8 +22,6 @@ Array = np.ndarray[Any, Any]
 Write = Callable[[Array, Array, Array, Array], None]
 """From (images, rows, into, places): images and into (samples, rows, cols, channels), each of its dtype, rows of images
 and places of into int64[n]."""
-New = Callable[[tuple[int, ...], str], Array]
-"""From (shape, dtype): an array to be written into, C-contiguous, whatever it holds."""
 
 _PAGE = mmap.PAGESIZE
 

@@ -63,7 +63,7 @@ def _can_be(plan: Plan) -> bool:
     options, stored = plan.options, plan.contracts["load"]
     each_epoch_alike = not options.shuffle and options.shard[1] == 1 and options.start_batch % plan.dealing.steps == 0
     a_whole_batch = plan.samples.height >= options.batch_size
-    as_stored = not (plan.looked_at or plan.cast_on_the_way or plan.cast_in_graph or options.channels_first)
+    as_stored = not (plan.looked_at or plan.cast_on_the_way or plan.cast_left or options.channels_first)
     here = plan.decoding is None and plan.bring is None
     large = stored.item_bytes >= LARGE_IMAGE and stored.item_bytes % ALIGNMENT == 0
     return each_epoch_alike and a_whole_batch and as_stored and here and large

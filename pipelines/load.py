@@ -1,17 +1,17 @@
 """Load: a published version as batches, in an order that is exact, reseeded each epoch and resumable anywhere.
 
-    step -> positions in the epoch -> samples -> one gather from the mapped shards, cast on the way -> batch
+    number of a batch -> positions in its epoch -> samples -> one gather from the mapped shards, cast on the way
 
 or, where batches lie in the shards as they are asked for, those pages themselves (`in_place`).
 
-Everything of a batch, or of several small ones, happens in one call: no work is done for each sample of a small image
-in Python, nor for each element in tf.data.
+Everything of a batch, or of several small ones, happens in one call, ahead of its consumer (`ahead`): no work is done
+for each sample of a small image in Python.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +20,36 @@ import polars as pl
 import pyarrow as pa
 import tensorflow as tf
 
+from nhwc.pipelines.ahead import CORES, Ahead
 from nhwc.pipelines.background import Calls
-from nhwc.pipelines.batch import BatchOptions, Dealing, Epochs, batch_contract, put_channels_first
+from nhwc.pipelines.batch import BatchOptions, Epochs
+from nhwc.pipelines.called import called_for_each, numbers_of
+from nhwc.pipelines.finish import finished
 from nhwc.pipelines.in_place import in_place
 from nhwc.pipelines.memory import Memory
 from nhwc.pipelines.plan import Plan, dtype_name, planned
-from nhwc.pipelines.stopwatch import Stopwatch, timed, timed_in_graph
-from nhwc.validators.guard import guard
+from nhwc.pipelines.stopwatch import Stopwatch, timed
+from nhwc.pipelines.store import ALIGNMENT
 from nhwc.validators.spec import check_spec
 from nhwc.validators.verdict import Verdict
 
 Array = np.ndarray[Any, Any]
 
-PARALLEL_BATCHES = 2
-"""Blocks made at a time: the copy out of the map is bound by memory, which two threads fill."""
-
 BLOCK_BYTES = 4 * 2**20
-"""Batches smaller than half of this are made several at once: a call of Python from TensorFlow's threads costs as much
-as to copy a hundred kilobytes."""
+"""Batches smaller than half of this are made several at once: to make one by itself costs as much as to copy a hundred
+kilobytes."""
 
 BLOCK_STEPS = 64
 """At most so many batches are made at once: the first waits for all."""
 
-READY_BATCHES = 2
-"""Batches that wait for the consumer. Those that wait are part of an iterator's checkpoint."""
+READY_BLOCKS = 2
+"""So many are made ahead of what the consumer has asked for."""
+
+COPYING_THREADS = max(1, min(2, CORES - 1))
+"""Blocks copied at a time. A core is left to the consumer: memory is as fast as one thread or two copy from it."""
+
+DECODING_THREADS = min(CORES, 16)
+"""Blocks decoded at a time, where shards hold files."""
 
 _calls = Calls()
 """By TensorFlow's threads, of what may take long."""
@@ -140,42 +146,24 @@ def _dataset(plan: Plan) -> tf.data.Dataset:
 
 def _gathered(plan: Plan) -> tf.data.Dataset:
     """Batches whose samples are brought together from wherever they lie."""
-    options, steps = plan.options, plan.dealing.steps
-    epochs = Epochs(plan.samples.height, steps, options)
-    blocks = _Blocks(plan, epochs)
+    steps = plan.dealing.steps
+    epochs = Epochs(plan.samples.height, steps, plan.options)
+    batches = _Batches(plan, epochs)
 
-    def begin(start: np.int64) -> np.int64:
-        with _calls:
-            return timed(plan.stopwatch, "batch", epochs.begin)(start)
+    def hand_out(zero: np.int64) -> tuple[np.int64]:
+        return (np.int64(epochs.hand_out()),)
 
-    def one_epoch(start: tf.Tensor) -> tf.data.Dataset:
-        start = tf.ensure_shape(tf.numpy_function(begin, [start], tf.int64, stateful=False), [])
-        firsts = tf.data.Dataset.range(start, (start // steps + 1) * steps, blocks.steps)
-        batches = firsts.map(blocks.tensors, num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
-        if blocks.steps > 1:
-            batches = _cut(batches, plan.dealing, start % steps)
-        if plan.looked_at:  # batch by batch, so that none is refused for what another holds
-            look = partial(_finish, plan, size=plan.dealing.static_size)
-            batches = batches.map(look, num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
-        return batches.prefetch(READY_BATCHES)
+    def begin(start: np.int64) -> tuple[np.int64, np.int64]:
+        epochs.go_on(int(start))
+        return start, np.int64(epochs.end(int(start)))
 
-    # `hand_out` is called once an iteration, and fed an element, so that no optimiser takes it for a constant. What it
-    # gave is in an iterator's checkpoint; `one_epoch` runs again when that is restored, and so tells `epochs` of it.
-    dataset = tf.data.Dataset.from_tensors(0).map(
-        lambda zero: tf.ensure_shape(tf.numpy_function(epochs.hand_out, [zero], tf.int64, stateful=False), [])
-    )
-    dataset = dataset.flat_map(one_epoch)
-    if options.start_batch % steps == 0:
+    # what was handed out is in an iterator's checkpoint; `begin` is called again when that is restored, and so tells
+    # `epochs` of it
+    starts = called_for_each(tf.data.Dataset.from_tensors(np.int64(0)), hand_out, [tf.TensorSpec([], tf.int64)])
+    dataset = called_for_each(numbers_of(starts, begin), batches, batches.spec)
+    if plan.options.start_batch % steps == 0:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     return dataset
-
-
-def _cut(blocks: tf.data.Dataset, dealing: Dealing, step: tf.Tensor) -> tf.data.Dataset:
-    """The batches that several of lie in each block, from that step of the epoch on: not one call for each."""
-    if dealing.static_size is not None:
-        return blocks.rebatch(dealing.static_size, drop_remainder=True)
-    sizes = tf.ensure_shape(tf.numpy_function(dealing.sizes, [step], tf.int64, stateful=False), [None])
-    return blocks.rebatch(sizes)
 
 
 def _tf_options(options: BatchOptions) -> tf.data.Options:
@@ -190,69 +178,72 @@ def _tf_options(options: BatchOptions) -> tf.data.Options:
     return chosen
 
 
-def _finish(
-    plan: Plan, images: tf.Tensor, labels: tf.Tensor, ids: tf.Tensor | None = None, *, size: int | None
-) -> tuple[tf.Tensor, ...]:
-    """Images, labels and, if asked, ids of so many samples, each stage held against its contract, in the graph."""
-    stored, cast = plan.contracts["load"], plan.contracts["cast"]
-    batch = batch_contract(cast, samples=size, channels_first=plan.options.channels_first)
-    if not plan.cast_on_the_way:
-        looked = partial(guard, stored.batched(size), stage="load", ids=ids)
-        images = timed_in_graph(plan.stopwatch if plan.looked_at else None, "check", looked)(images)
-    watch = plan.stopwatch if plan.cast_in_graph else None
-    to_dtype = partial(tf.cast, dtype=plan.cast.dtype) if plan.cast_on_the_way else plan.cast
-    # the range after the cast is proved by `cast_problems`, so only the spec is left to check
-    images = guard(
-        replace(cast.batched(size), value_range=None), timed_in_graph(watch, "cast", to_dtype)(images), stage="cast"
-    )
-    if plan.options.channels_first:
-        images = timed_in_graph(plan.stopwatch, "batch", put_channels_first)(images)
-    images = guard(replace(batch, value_range=None), images, stage="batch")
-    return (images, labels, ids) if plan.options.with_ids else (images, labels)
+def _to_dtype(images: Array, dtype: str) -> Array:
+    """By TensorFlow, which takes a quarter of NumPy's time to float16."""
+    aligned = images.ctypes.data % ALIGNMENT == 0  # else TensorFlow would end the process
+    tensor = tf.experimental.dlpack.from_dlpack(images.__dlpack__()) if aligned else tf.constant(images)
+    return np.asarray(tf.cast(tensor, dtype))
 
 
-class _Blocks:
-    """The samples of several steps at once, where batches are small: what a call of Python costs is paid once a block.
+class _Batches:
+    """Each batch by its number, counted from the start of training. Safe to call from several threads.
 
-    Safe to call from several threads.
+    Small ones are made several at once, a block: what is the same for one sample and for a thousand is done once then.
     """
 
     def __init__(self, plan: Plan, epochs: Epochs) -> None:
         self._plan, self._epochs = plan, epochs
-        stored = plan.contracts["load"]
         images = min(plan.options.batch_size, plan.samples.height)
-        batch_bytes = images * int(np.prod(stored.sizes)) * np.dtype(plan.gathered_dtype).itemsize
-        self.steps = min(plan.dealing.steps, BLOCK_STEPS, max(1, BLOCK_BYTES // batch_bytes))
-        """How many steps a block holds, but for the last of an epoch."""
-        # two more: the consumer's, and one on its way back
-        memory = Memory(size=self.steps * batch_bytes, kept=PARALLEL_BATCHES + READY_BATCHES + 2)
-        self._gather = plan.gather(memory.array)
+        widest = max(np.dtype(one).itemsize for one in (plan.gathered_dtype, plan.cast.dtype))
+        batch_bytes = images * int(np.prod(plan.contracts["load"].sizes)) * widest
+        # what is looked at comes a batch at a time, so that none is refused for what another holds
+        self._steps = 1 if plan.looked_at else min(plan.dealing.steps, BLOCK_STEPS, max(1, BLOCK_BYTES // batch_bytes))
+        threads = COPYING_THREADS if plan.decoding is None else DECODING_THREADS
+        ready = max(READY_BLOCKS, threads)
+        # two more: the one asked for, and the one before it, which the consumer still holds
+        self._memory = Memory(size=self._steps * batch_bytes, kept=ready + 2)
+        self._gather = plan.gather(self._memory.array)
         self._labels = plan.labels
-        with_ids = plan.options.with_ids or plan.looked_at
-        self._ids = plan.samples["sample_id"].cast(pl.Binary).to_arrow() if with_ids else None
+        self._ids = plan.samples["sample_id"].cast(pl.Binary).to_arrow()
+        block = timed(plan.stopwatch, "batch", self._block)
+        self._ahead = Ahead(block, after=self._after, ready=ready, threads=threads)
 
-    def tensors(self, first: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """In the graph: images (samples, rows, cols, channels), labels int64[samples], and string[samples] ids.
+    @property
+    def spec(self) -> tuple[tf.TensorSpec, ...]:
+        """Images (samples, rows, cols, channels) or with channels before rows, labels, and ids if asked."""
+        size, batch = self._plan.dealing.static_size, self._plan.contracts["batch"]
+        images = tf.TensorSpec([size, *batch.shape[1:]], batch.dtypes[0])
+        others = tf.TensorSpec([size], tf.int64), tf.TensorSpec([size], tf.string)
+        return images, *others[: 2 if self._plan.options.with_ids else 1]
 
-        Finished, but for values that have to be looked at.
-        """
-        plan = self._plan
-        types = (plan.gathered_dtype, tf.int64, tf.string)[: 2 if self._ids is None else 3]
-        images, *others = tf.numpy_function(timed(plan.stopwatch, "batch", self), [first], types, stateful=False)
-        size = plan.dealing.static_size if self.steps == 1 else None
-        images = tf.ensure_shape(images, [size, *plan.contracts["load"].shape])  # by which memory is taken
-        others = [tf.ensure_shape(other, [size]) for other in others]
-        return (images, *others) if plan.looked_at else _finish(plan, images, *others, size=size)
-
-    def __call__(self, first: np.int64) -> tuple[Array, ...]:
-        """The block whose first batch is that one, counted from the start of training; it ends where the epoch does."""
+    def __call__(self, number: np.int64) -> tuple[Array, ...]:
+        """Its images, labels and, if asked, ids."""
         with _calls:
-            dealing = self._plan.dealing
-            epoch, step = divmod(int(first), dealing.steps)
-            places = [dealing.positions(one) for one in range(step, min(step + self.steps, dealing.steps))]
-            order = self._epochs.order(epoch)
-            indices = np.concatenate([order[one.start : one.stop] for one in places])
-            block = self._gather(indices), self._labels[indices]
-            if self._ids is None:
-                return block
-            return *block, self._ids.take(pa.array(indices)).to_numpy(zero_copy_only=False)
+            steps = self._plan.dealing.steps
+            step = int(number) % steps
+            place = step % self._steps
+            block = self._ahead(int(number) - place, last=place + 1 == self._steps or step + 1 == steps)
+            return block[place]
+
+    def _after(self, first: int) -> int | None:
+        """The block after the one whose first batch is that; None at the end of an epoch."""
+        return first + self._steps if first + self._steps < self._epochs.end(first) else None
+
+    def _block(self, first: int) -> list[tuple[Array, ...]]:
+        """The batches of the block whose first is that one; it ends where the epoch does."""
+        plan, dealing = self._plan, self._plan.dealing
+        epoch, step = divmod(first, dealing.steps)
+        places = [dealing.positions(one) for one in range(step, min(step + self._steps, dealing.steps))]
+        order = self._epochs.order(epoch)
+        indices = np.concatenate([order[one.start : one.stop] for one in places])
+
+        def ids() -> Array:
+            return self._ids.take(pa.array(indices)).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+        def names() -> list[str]:
+            return [one.decode() for one in ids().tolist()]
+
+        images = finished(plan, self._gather(indices), names, new=self._memory.array, to_dtype=_to_dtype)
+        columns = [images, self._labels[indices], *([ids()] if plan.options.with_ids else [])]
+        ends = np.cumsum([len(one) for one in places]).tolist()
+        return [tuple(column[begin:end] for column in columns) for begin, end in pairwise([0, *ends])]

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from nhwc.validators.compiled import compiled
 
 Array = np.ndarray[Any, Any]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _copy_bytes(context: Any, into: Any, image: Any) -> tuple[Any, Callable[..., Any]]:
+    """From uint8[n] to uint8[n], by the system's own `memcpy`, which a loop is not made into.
+
+    That asks for less of memory, which the consumer reads from at the same time.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        target, source = (
+            context.make_array(kind)(context, builder, one) for kind, one in zip(signature.args, given, strict=True)
+        )
+        cgutils.raw_memcpy(builder, target.data, source.data, builder.extract_value(source.shape, 0), 1)
+        return context.get_dummy_value()
+
+    return types.void(into, image), code
 
 
 def write_copies(images: Array, rows: Array, into: Array, places: Array) -> None:
@@ -24,9 +45,7 @@ def write_copies(images: Array, rows: Array, into: Array, places: Array) -> None
 @compiled
 def _copy(images: Array, rows: Array, into: Array, places: Array) -> None:
     for number in range(len(rows)):
-        image, written = images[rows[number]], into[places[number]]
-        for place in range(len(image)):
-            written[place] = image[place]
+        _copy_bytes(into[places[number]], images[rows[number]])
 
 
 @compiled

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from nhwc.pipelines.batch import BatchOptions, Dealing, contracts
+from nhwc.pipelines.batch import BatchOptions, Dealing, New, contracts
 from nhwc.pipelines.cast import SPACING, Cast, ChannelStatistics, cast_dtype, cast_problems, make_cast
-from nhwc.pipelines.gather import Gather, New
+from nhwc.pipelines.gather import Gather
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.opened import missing_shard
 from nhwc.pipelines.stopwatch import Stopwatch, timed
@@ -83,11 +83,10 @@ class Plan:
         return self.cast.in_float32 and not self.looked_at
 
     @property
-    def cast_in_graph(self) -> bool:
-        """Whether anything of the cast is left for TensorFlow."""
-        if self.cast_on_the_way:
-            return self.cast.dtype != "float32"
-        return self.cast.spread is not None or self.cast.dtype != self.contracts["load"].dtypes[0]
+    def cast_left(self) -> Cast | None:
+        """What is left of the cast once images are gathered; None where that is all."""
+        left = Cast(dtype=self.cast.dtype) if self.cast_on_the_way else self.cast
+        return None if left.spread is None and left.dtype == self.gathered_dtype else left
 
     @property
     def gathered_dtype(self) -> str:
@@ -107,10 +106,6 @@ class Plan:
             stopwatch=self.stopwatch,
             bring=self.bring,
         )
-
-    def cast_of(self, images: Array) -> Array:
-        """What `gather` gave, cast on the host: all that of the cast is left to do."""
-        return images.astype(self.cast.dtype, copy=False) if self.cast_on_the_way else self.cast.on_host(images)
 
     @property
     def labels(self) -> Array:

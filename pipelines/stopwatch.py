@@ -6,13 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
-    import tensorflow as tf
+    pass
 
 Array = np.ndarray[Any, Any]
 Given = ParamSpec("Given")
@@ -58,12 +57,6 @@ class Stopwatch:
             self._spans.append(Span(left, self._thread.since, now))
         self._thread.stage, self._thread.since = stage, now
 
-    def note(self, stage: str, start: np.float64) -> np.float64:
-        """That a thread of TensorFlow's was at that stage from then to now; the time now."""
-        now = time.perf_counter()
-        self._spans.append(Span(stage, float(start), now))
-        return np.float64(now)
-
 
 def timed(stopwatch: Stopwatch | None, stage: str, call: Callable[Given, Result]) -> Callable[Given, Result]:
     """The same call, noted as that stage; the very one given where there is no stopwatch."""
@@ -78,27 +71,6 @@ def timed(stopwatch: Stopwatch | None, stage: str, call: Callable[Given, Result]
     # a graph calls it too, by `numpy_function`, which would translate it at each call
     unconverted: Callable[Given, Result] = tf.autograph.experimental.do_not_convert(watched)
     return unconverted
-
-
-def timed_in_graph(
-    stopwatch: Stopwatch | None, stage: str, transform: Callable[[tf.Tensor], tf.Tensor]
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The same of a transform within a tf.data graph: it begins when its tensor is there."""
-    if stopwatch is None:
-        return transform
-    import tensorflow as tf  # noqa: PLC0415  as above
-
-    def watched(tensor: tf.Tensor) -> tf.Tensor:
-        with tf.control_dependencies([tensor]):
-            start = tf.numpy_function(lambda: np.float64(time.perf_counter()), [], tf.float64)
-        with tf.control_dependencies([start]):
-            result = transform(tf.identity(tensor))
-        with tf.control_dependencies([result]):
-            end = tf.numpy_function(partial(stopwatch.note, stage), [start], tf.float64)
-        with tf.control_dependencies([end]):
-            return tf.identity(result)
-
-    return watched
 
 
 def waited_for(spans: Sequence[Span], waits: Sequence[tuple[float, float]]) -> dict[str, float]:

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tensorflow as tf
 
 import nhwc
 from nhwc.flows.bench import Bench, Pace, as_rows, as_text, bench
 from nhwc.flows.cli import main
 from nhwc.flows.recipe import Recipe
-from nhwc.pipelines import gather, in_place
+from nhwc.pipelines import finish, gather, in_place
 from nhwc.pipelines import load as load_module
-from nhwc.pipelines.batch import BatchOptions
+from nhwc.pipelines.batch import BatchOptions, Dealing
 from nhwc.pipelines.cast import Cast
 from nhwc.pipelines.encoded import EncodedImages
 from nhwc.pipelines.memory import Memory
-from nhwc.validators import guard as guard_module
 from nhwc.validators.bottleneck import advice
 from nhwc.validators.errors import DataError, MachineError, RecipeError
 
@@ -58,28 +56,6 @@ def delay(monkeypatch: pytest.MonkeyPatch) -> Delay:
     return put
 
 
-@pytest.fixture
-def delay_in_graph(monkeypatch: pytest.MonkeyPatch) -> Delay:
-    """The same of a function that builds a part of a graph: running that part takes longer."""
-
-    def put(owner: object, name: str) -> None:
-        quick = getattr(owner, name)
-
-        def wait(tensor: Any) -> Any:
-            time.sleep(DELAY)
-            return tensor
-
-        def slow(*given: Any, **named: Any) -> Any:
-            result = quick(*given, **named)
-            first = result[0] if isinstance(result, tuple) else result
-            waited = tf.ensure_shape(tf.numpy_function(wait, [first], first.dtype), first.shape)
-            return (waited, *result[1:]) if isinstance(result, tuple) else waited
-
-        monkeypatch.setattr(owner, name, slow)
-
-    return put
-
-
 @pytest.fixture(autouse=True)
 def a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the images were large: tiny ones come many batches to a call."""
@@ -103,13 +79,18 @@ def measured(dataset: Path, *, step_ms: float = 0.0, batches: int = 12, **option
         (Cast, "write", {}, {"dtype": "float32", "shuffle": True}, "cast", "cast on the device"),
         (Cast, "write", {"storage": "encoded"}, {"scale": "signed"}, "cast", "cast on the device"),
         (Memory, "array", {}, {"shuffle": True}, "batch", "larger batches"),
-        (load_module.Dealing, "positions", {}, {}, "batch", "larger batches"),
+        (Dealing, "positions", {}, {}, "batch", "larger batches"),
+        (Cast, "on_host", {}, {"dtype": "float16"}, "cast", "cast on the device"),
+        (Cast, "on_host", {"dtype": "float32"}, {"scale": "unit"}, "cast", "cast on the device"),
+        (finish, "_look", {"dtype": "float32"}, {}, "check", "store uint8"),
+        (finish, "put_channels_first", {}, {"channels_first": True}, "batch", "channels last"),
+        (load_module._Batches, "__call__", {}, {}, "hand-over", "larger batches"),
     ],
 )
 def test_a_delay_is_found_where_it_is(
     publish: Publish, delay: Delay, owner: object, name: str, image: Any, options: Any, stage: str, said: str
 ) -> None:
-    """Read from storage, decode, cast, put together: of pixels and of files, in order and shuffled."""
+    """Read from storage, decode, check, cast, put together, handed over: of pixels and of files, in any order."""
     dataset = publish(**image)
     delay(owner, name)
     found = measured(dataset, **options).found
@@ -117,27 +98,6 @@ def test_a_delay_is_found_where_it_is(
     assert said == advice(found).partition(":")[0]
     assert found.stages[stage].waited > 0.5 * found.free.mean_ms
     assert found.stages[stage].work > 0.7 * DELAY * 1000  # what began before the first batch counts from there on
-
-
-@pytest.mark.parametrize(
-    ("owner", "name", "image", "options", "stage", "said"),
-    [
-        (Cast, "__call__", {}, {"dtype": "float16"}, "cast", "cast on the device"),
-        (Cast, "__call__", {"dtype": "float32"}, {"scale": "unit"}, "cast", "cast on the device"),
-        (guard_module, "facts", {"dtype": "float32"}, {}, "check", "store uint8"),
-        (load_module, "put_channels_first", {}, {"channels_first": True}, "batch", "channels last"),
-        (load_module, "_finish", {}, {}, "hand-over", "larger batches"),
-    ],
-)
-def test_a_delay_in_the_graph_is_found_too(
-    publish: Publish, delay_in_graph: Delay, owner: Any, name: str, image: Any, options: Any, stage: str, said: str
-) -> None:
-    """What TensorFlow does itself; what belongs to no stage is the hand-over's."""
-    dataset = publish(**image)
-    delay_in_graph(owner, name)
-    found = measured(dataset, **options).found
-    assert stage == found.slowest == found.limit
-    assert said == advice(found).partition(":")[0]
 
 
 @pytest.mark.parametrize("options", [{}, {"shuffle": True, "scale": "unit"}, {"dtype": "float16"}])
@@ -247,7 +207,7 @@ def test_an_error_of_another_kind_is_the_machines(publish: Publish, monkeypatch:
         raise OSError("no memory left")
 
     dataset = publish()
-    monkeypatch.setattr(load_module.Dealing, "positions", fails)
+    monkeypatch.setattr(Dealing, "positions", fails)
     with pytest.raises(MachineError, match=r"\Anhwc bench: .*no memory left.*\Z"):
         measured(dataset)
 

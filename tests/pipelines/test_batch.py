@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -61,9 +60,6 @@ def test_shards_partition_the_epoch(samples, batch_size, count, drop):
     assume(not dealing.problems())
     shards = dealt(samples, batch_size, count, drop)
     assert {dealing.steps} == {len(steps) for steps in shards}
-    sizes = [len(positions) for positions in shards[0]]
-    assert sizes == dealing.sizes().tolist()
-    assert sizes[dealing.steps // 2 :] == dealing.sizes(dealing.steps // 2).tolist()
     for step in zip(*shards, strict=True):
         sizes = [len(positions) for positions in step]
         assert 1 <= min(sizes) <= max(sizes) <= batch_size
@@ -137,11 +133,11 @@ EXPECTED_ORDERS = [[6, 0, 5, 2, 4, 3, 1, 7], [7, 4, 1, 6, 2, 5, 0, 3]]
 def test_epochs_are_handed_out_in_order():
     """The first start is start_batch, each later one an epoch's first; a restored epoch moves what comes next."""
     epochs = Epochs(10, 5, BatchOptions(start_batch=7))
-    assert [int(epochs.hand_out(0)) for _ in range(3)] == [7, 10, 15]
-    epochs.begin(np.int64(42))
-    assert int(epochs.hand_out(0)) == 45
-    epochs.begin(np.int64(3))
-    assert int(epochs.hand_out(0)) == 50, "an earlier epoch that is still read moves nothing back"
+    assert [epochs.hand_out() for _ in range(3)] == [7, 10, 15]
+    epochs.go_on(42)
+    assert epochs.hand_out() == 45
+    epochs.go_on(3)
+    assert epochs.hand_out() == 50, "an earlier epoch that is still read moves nothing back"
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -172,9 +168,9 @@ def test_contracts_need_no_version():
 
 
 def test_channels_first_moves_every_value():
-    """Value (sample, row, col, channel) lands at (sample, channel, row, col), eager and in a graph."""
+    """Value (sample, row, col, channel) lands at (sample, channel, row, col), in the array that was made for it."""
     images = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
     expected = images.transpose(0, 3, 1, 2)
-    np.testing.assert_array_equal(expected, put_channels_first(tf.constant(images)))
-    (mapped,) = tf.data.Dataset.from_tensors(images).map(put_channels_first)
-    np.testing.assert_array_equal(expected, mapped)
+    moved = put_channels_first(images, np.empty)
+    np.testing.assert_array_equal(expected, moved)
+    assert moved.flags.c_contiguous

@@ -1,6 +1,10 @@
+import gc
 import re
 import subprocess
 import sys
+import threading
+import time
+import weakref
 from functools import partial
 from itertools import chain, islice
 
@@ -88,7 +92,7 @@ def test_the_order_is_the_same_for_any_parallelism(write_version, monkeypatch, p
     folder = write_version(40, splits=("train",)).folder
     options = {"batch_size": 3, "shuffle": True, "with_ids": True}
     expected = ids_of(load(folder, **options))
-    monkeypatch.setattr(load_module, "PARALLEL_BATCHES", parallel)
+    monkeypatch.setattr(load_module, "COPYING_THREADS", parallel)
     assert expected == ids_of(load(folder, **options))
 
 
@@ -163,10 +167,11 @@ def test_a_checkpoint_goes_on_in_another_process(write_version, tmp_path, seen, 
     assert expected[seen : seen + (10 if repeat else 8)] == [line.split() for line in run.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("seen", range(5))
+@pytest.mark.parametrize("asked", [True, False], ids=["to the end", "for what is left"])
+@pytest.mark.parametrize("seen", range(6))
 @pytest.mark.usefixtures("blocks")
-def test_a_checkpoint_of_any_step_goes_on_exactly(write_version, tmp_path, seen):
-    """In epoch 2 of a loop over the dataset, at each step, also when all that is left waits in the buffer."""
+def test_a_checkpoint_of_any_step_goes_on_exactly(write_version, tmp_path, seen, asked):
+    """In epoch 2 of a loop over the dataset, at each step, also when nothing of the epoch is left."""
     folder = write_version(20, splits=("train",)).folder
     options = {"batch_size": 4, "shuffle": True, "seed": 3, "with_ids": True}
     expected = ids_of(load(folder, **options).repeat(4))
@@ -175,10 +180,11 @@ def test_a_checkpoint_of_any_step_goes_on_exactly(write_version, tmp_path, seen)
     iterator = iter(dataset)
     list(islice(iterator, seen))
     checkpoint = tf.train.Checkpoint(iterator=iterator).write(str(tmp_path / "checkpoint"))
+    assert sum(path.stat().st_size for path in tmp_path.glob("checkpoint*")) < 2000, "where it is, and no batches"
     fresh = load(folder, **options)
     restored = iter(fresh)
     tf.train.Checkpoint(iterator=restored).read(checkpoint).assert_consumed()
-    resumed = ids_of(restored)
+    resumed = ids_of(restored if asked else islice(restored, 5 - seen))
     if seen:  # before the first batch there is no epoch in the checkpoint yet
         assert expected[10 + seen : 15] == resumed
         assert expected[15:20] == ids_of(fresh)
@@ -456,6 +462,53 @@ def test_another_shard_in_its_place_is_named(write_version, other, expected):
     with pytest.raises(tf.errors.UnknownError, match=expected) as caught:
         list(load(version.folder))
     assert str(version.shards[1]) in str(caught.value)
+
+
+@pytest.mark.usefixtures("blocks")
+def test_an_iterator_is_enough(write_version):
+    """It goes on where nothing else is left of its dataset, and so does what is made of that."""
+    version = write_version(40, splits=("train",))
+    iterator = iter(load(version.folder, batch_size=4, with_ids=True).map(lambda *batch: batch).prefetch(1).repeat(2))
+    gc.collect()
+    assert version.ids["train"] * 2 == epoch(iterator)
+
+
+@pytest.mark.usefixtures("blocks")
+def test_nothing_is_left_of_a_dataset_that_is_gone(write_version):
+    """Neither threads nor memory, however often a version is loaded."""
+    folder = write_version(40, splits=("train",)).folder
+    before = threading.active_count()
+    for _ in range(5):
+        gone = load(folder, batch_size=4, shuffle=True)
+        next(iter(gone))
+        batches = weakref.ref(gone._input_dataset._input_dataset.needs[-1])
+        assert batches() is not None
+        del gone
+        until = time.monotonic() + 10
+        while (batches() is not None or threading.active_count() > before) and time.monotonic() < until:
+            gc.collect()  # a thread that makes a batch holds what it needs until it is made
+        assert batches() is None
+        assert before >= threading.active_count()
+
+
+@pytest.mark.usefixtures("blocks")
+def test_any_graph_takes_the_batches(write_version):
+    """A function's, and one of TensorFlow 1."""
+    version = write_version(16, splits=("train",))
+    total = int(sum(image.sum(dtype=np.int64) for image in version.images.values()))
+
+    @tf.function
+    def summed() -> tf.Tensor:
+        found = tf.constant(0, tf.int64)
+        for images, _ in load(version.folder, batch_size=4, shuffle=True):
+            found += tf.reduce_sum(tf.cast(images, tf.int64))
+        return found
+
+    assert [total, total] == [summed().numpy(), summed().numpy()]
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        dataset = load(version.folder, batch_size=16, shuffle=True)
+        images, _ = tf.compat.v1.data.make_one_shot_iterator(dataset).get_next()
+        assert total == session.run(images).sum(dtype=np.int64)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -1,14 +1,12 @@
 """What threads are at, and for what a consumer waits."""
 
 import threading
-import time
 
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nhwc.pipelines.stopwatch import Span, Stopwatch, timed, timed_in_graph, waited_for, worked
+from nhwc.pipelines.stopwatch import Span, Stopwatch, timed, waited_for, worked
 
 
 def test_a_stage_within_another_interrupts_it():
@@ -53,26 +51,7 @@ def test_threads_do_not_interrupt_each_other():
 def test_without_a_stopwatch_a_call_is_the_very_same():
     """So nothing is paid for what is not measured."""
     assert len is timed(None, "read", len)
-    assert tf.identity is timed_in_graph(None, "cast", tf.identity)
     assert 3 == timed(Stopwatch(), "read", len)("abc")
-
-
-def test_a_transform_in_a_graph_is_timed_from_when_its_tensor_is_there():
-    """What comes before it and after it is not its own; the result stays."""
-    stopwatch = Stopwatch()
-
-    def wait(values):
-        time.sleep(0.1)
-        return values
-
-    def slow(values: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(tf.numpy_function(wait, [values], tf.int64), values.shape)
-
-    watched = timed_in_graph(stopwatch, "cast", lambda values: slow(values) * 2)
-    dataset = tf.data.Dataset.range(6).batch(3, drop_remainder=True).map(lambda values: slow(watched(slow(values))))
-    assert [[0, 2, 4], [6, 8, 10]] == [batch.numpy().tolist() for batch in dataset]
-    assert ["cast", "cast"] == [span.stage for span in stopwatch.spans]
-    assert all(0.1 <= span.end - span.start < 0.3 for span in stopwatch.spans)
 
 
 @pytest.mark.parametrize(
