@@ -59,5 +59,5 @@ class Ahead(Generic[Made]):
             asked = self._begun.pop(number) if last else self._begun[number]
             # what an iterator left behind that nobody goes on with; two that take turns find their own
             for left in list(islice(self._begun, max(0, len(self._begun) - 2 * (1 + self._ready)))):
-                self._begun.pop(left).cancel()
+                del self._begun[left]
             return asked

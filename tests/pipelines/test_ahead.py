@@ -100,11 +100,11 @@ def test_what_nobody_goes_on_with_is_let_go():
 
 
 def test_safe_for_many_threads():
-    """Each gets its own numbers, whatever others ask for meanwhile."""
+    """Each gets its own numbers, whatever others ask for meanwhile, also those that it asks for once more."""
     ahead = Ahead(lambda number: number * number, after=lambda number: number + 1, ready=3, threads=2)
 
     def run(start: int) -> list[int]:
-        return [ahead(number) for number in range(start, start + 200)]
+        return [max(ahead(one, last=False), ahead(one)) for one in range(start, start + 200)]
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(run, range(0, 8000, 1000)))
