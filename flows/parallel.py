@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -12,13 +13,11 @@ from functools import partial
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
-from nhwc.pipelines.ahead import CORES
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Given_co = TypeVar("Given_co", covariant=True)
 
-THREADS = CORES
+THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 _LOOK_S = 0.02
 """Seconds between two looks at work that is done elsewhere, pieces of which take seconds."""

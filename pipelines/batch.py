@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from nhwc.pipelines.cast import SCALES, ChannelStatistics, cast_contract
+from nhwc.pipelines.cast import SCALES, ChannelStatistics, New, cast_contract
 from nhwc.validators.contract import TensorContract
 
 Array = np.ndarray[Any, Any]
-New = Callable[[tuple[int, ...], str], Array]
-"""From (shape, dtype): an array to be written into, C-contiguous, whatever it holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +174,17 @@ class Dealing:
         size = ends - begins
         return range(begins + size * index // count, begins + size * (index + 1) // count)
 
+    def sizes(self, step: int = 0) -> Array:
+        """How many samples this shard has in each step from that one to the last: int64[steps - step]."""
+        sizes = np.full(self.steps, self.batch_size, np.int64)
+        for last in range(max(0, self.steps - 2), self.steps):  # the others are whole
+            sizes[last] = len(self.positions(last))
+        return sizes[step:]
+
+
+_ORDERS = 4
+"""Epochs whose orders are held: of the end of one and the beginning of the next, and a few of other iterators."""
+
 
 class Epochs:
     """Which epoch comes next, and its order.
@@ -192,7 +199,7 @@ class Epochs:
         self._samples, self._steps, self._options = samples, steps, options
         self._next = options.start_batch
         self._lock, self._making = threading.Lock(), threading.Lock()
-        self._orders = lru_cache(maxsize=2)(self._order)  # for the end of one and the next
+        self._orders: dict[int, Array] = {}
 
     def hand_out(self) -> int:
         """Where the next iteration starts, as a batch's number counted from the start of training."""
@@ -214,7 +221,11 @@ class Epochs:
     def order(self, epoch: int) -> Array:
         """Of an epoch by its number: the samples, int64[samples]."""
         with self._making:  # once, whoever asks first
-            return self._orders(epoch)
+            if epoch not in self._orders:
+                if len(self._orders) == _ORDERS:
+                    del self._orders[next(iter(self._orders))]
+                self._orders[epoch] = self._order(epoch)
+            return self._orders[epoch]
 
     def _order(self, epoch: int) -> Array:
         if self._options.shuffle:

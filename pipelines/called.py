@@ -1,8 +1,8 @@
 """Called: datasets whose elements are what a function of Python gives, begun and called as cheaply as TensorFlow can.
 
 `tf.data.Dataset.map` of a `numpy_function` takes 3 ms whenever an iterator is made, in which TensorFlow optimises a
-graph of one node, and wakes two threads for each element. The operation behind it does without both, if it is told to
-(`python benchmarks/roads.py`).
+graph of one node, and wakes two threads for each element. The operations behind it do without both, if they are told
+to (`python benchmarks/roads.py`).
 """
 
 from __future__ import annotations
@@ -21,50 +21,76 @@ _AS_IT_IS = {"experimental_ints_on_device": True}
 
 
 def called_for_each(
-    numbers: tf.data.Dataset, call: Callable[[np.int64], tuple[Any, ...]], spec: Sequence[tf.TensorSpec]
+    numbers: tf.data.Dataset,
+    call: Callable[[np.int64], tuple[Any, ...]],
+    spec: Sequence[tf.TensorSpec],
+    *,
+    threads: int = 1,
 ) -> tf.data.Dataset:
-    """What the function gives of each number, in their order, called in the thread that asks for the element.
+    """What the function gives of each number, in their order.
 
     Args:
         numbers: int64[].
         call: gives arrays of these shapes and dtypes. What it raises ends the iteration with a TensorFlow error that
             holds its text.
         spec: of what it gives.
+        threads: so many calls at a time, ahead of what is asked for; with 1 it is called in the thread that asks. In
+            the main thread a call may be interrupted (Ctrl-C), which TensorFlow takes for its failure: put a `prefetch`
+            behind what takes long.
     """
     called = _called(call)
-    function = _function(lambda number: _given(called, number, spec))
-    variant = tf.raw_ops.MapDataset(
+    function = _function(lambda number: given(called, number, spec))
+    how: dict[str, Any] = {"use_inter_op_parallelism": False}
+    operation = tf.raw_ops.MapDataset
+    if threads > 1:
+        calls = tf.constant(threads, tf.int64)
+        operation, how = tf.raw_ops.ParallelMapDatasetV2, {"num_parallel_calls": calls, "deterministic": "true"}
+    variant = operation(
         input_dataset=tf.data.experimental.to_variant(numbers),
         f=function,
         output_types=[one.dtype for one in spec],
         output_shapes=[one.shape for one in spec],
         other_arguments=[],
-        use_inter_op_parallelism=False,
         preserve_cardinality=True,
+        **how,
     )
     return _dataset(variant, tuple(spec), needs=(numbers, function, call))
 
 
-def numbers_of(starts: tf.data.Dataset, call: Callable[[np.int64], tuple[np.int64, np.int64]]) -> tf.data.Dataset:
-    """The numbers int64[] from one to another, without that, which the function gives of each start, int64[].
+def made_of_each(
+    numbers: tf.data.Dataset, make: Callable[..., tf.data.Dataset], calls: Sequence[Callable[[np.int64], Any]]
+) -> tf.data.Dataset:
+    """The elements of the datasets that are made of each number, int64[], one dataset after another.
 
-    It is called once more where an iterator is restored from a checkpoint, whatever is left of the numbers.
+    Args:
+        numbers: int64[].
+        make: from a number and the calls, the dataset, in a graph that is run anew where an iterator is restored from a
+            checkpoint.
+        calls: what it has called by `given` or `called_for_each`.
     """
-    called = _called(call)
+    called, specs = list(map(_called, calls)), []
 
-    def step(start: tf.Tensor) -> tf.Tensor:
-        first, end = _given(called, start, [_NUMBER, _NUMBER])
-        return tf.data.experimental.to_variant(tf.data.Dataset.range(first, end))
+    def step(number: tf.Tensor) -> tf.Tensor:
+        dataset = make(number, *called)
+        specs.append(dataset.element_spec)
+        return tf.data.experimental.to_variant(dataset)
 
     function = _function(step)
+    (spec,) = specs
     variant = tf.raw_ops.FlatMapDataset(
-        input_dataset=tf.data.experimental.to_variant(starts),
+        input_dataset=tf.data.experimental.to_variant(numbers),
         f=function,
-        output_types=[tf.int64],
-        output_shapes=[[]],
+        output_types=[one.dtype for one in spec],
+        output_shapes=[one.shape for one in spec],
         other_arguments=[],
     )
-    return _dataset(variant, _NUMBER, needs=(starts, function, call))
+    return _dataset(variant, spec, needs=(numbers, function, *calls))
+
+
+def given(call: Callable[[np.int64], Any], number: tf.Tensor, spec: Sequence[tf.TensorSpec]) -> list[tf.Tensor]:
+    """In the graph: the arrays that a function of Python gives of a number, of these shapes and dtypes."""
+    arrays = tf.numpy_function(call, [number], [one.dtype for one in spec], stateful=False)
+    return [tf.ensure_shape(tensor, one.shape) for tensor, one in zip(arrays, spec, strict=True)]
 
 
 def _called(call: Callable[[np.int64], Any]) -> Callable[[np.int64], Any]:
@@ -76,16 +102,13 @@ def _called(call: Callable[[np.int64], Any]) -> Callable[[np.int64], Any]:
     def through(number: np.int64) -> Any:
         alive = held()
         if alive is None:
-            raise RuntimeError("found a dataset that is gone, expected it to live as long as what is made of it")
+            raise RuntimeError(
+                "found the dataset of nhwc.load gone, expected it to live as long as what is made of it: "
+                "keep what nhwc.load returned"
+            )
         return alive(number)
 
     return through
-
-
-def _given(call: Callable[[np.int64], Any], number: tf.Tensor, spec: Sequence[tf.TensorSpec]) -> list[tf.Tensor]:
-    """In the graph: what Python gives, of these shapes."""
-    given = tf.numpy_function(call, [number], [one.dtype for one in spec], stateful=False)
-    return [tf.ensure_shape(tensor, one.shape) for tensor, one in zip(given, spec, strict=True)]
 
 
 def _function(step: Callable[[tf.Tensor], Any]) -> Any:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 ToDtype = Callable[[Array, str], Array]
 """The same values in the dtype of that name."""
+New = Callable[[tuple[int, ...], str], Array]
+"""From (shape, dtype): an array to be written into, C-contiguous, whatever it holds."""
 
 Scale = Literal["none", "unit", "signed", "standard"]
 SCALES: tuple[str, ...] = get_args(Scale)
@@ -139,13 +141,14 @@ class Cast:
             images.reshape(lines), rows, shifts, 1 / spreads.astype(np.float64), into.reshape(lines), places
         )
 
-    def on_host(self, images: Array, to_dtype: ToDtype | None = None) -> Array:
+    def on_host(self, images: Array, new: New = np.empty, to_dtype: ToDtype | None = None) -> Array:
         """A call without TensorFlow: (samples, rows, cols, channels), C-contiguous, to an array of the dtype.
 
-        The very array, where nothing changes. Without `to_dtype` NumPy makes the dtype of what is float32 by then.
+        The very array, where nothing changes. `new` makes the array for what is computed in float32; without `to_dtype`
+        NumPy makes the dtype of that.
         """
         if self.spread is not None:
-            floats, every = np.empty(images.shape, np.float32), np.arange(len(images))
+            floats, every = new(images.shape, "float32"), np.arange(len(images))
             self.write(images, every, floats, every)
             images = floats
         if to_dtype is not None and images.dtype != self.dtype:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from nhwc.pipelines.batch import New, put_channels_first
-from nhwc.pipelines.cast import ToDtype
+from nhwc.pipelines.batch import put_channels_first
+from nhwc.pipelines.cast import New, ToDtype
 from nhwc.pipelines.plan import Plan
 from nhwc.pipelines.stopwatch import timed
 from nhwc.validators.array import check_array
@@ -27,7 +27,7 @@ def finished(
         plan: what was asked for.
         images: what `plan.gather` gave: (samples, rows, cols, channels) of `plan.gathered_dtype`.
         names: gives the sample ids, for the error.
-        new: makes the array for another order of axes.
+        new: makes the arrays for floats and for another order of axes.
         to_dtype: see `Cast.on_host`.
 
     Raises DataError that names each sample that breaks the contract.
@@ -35,7 +35,7 @@ def finished(
     if plan.looked_at:
         timed(plan.stopwatch, "check", _look)(plan.contracts["load"], images, names)
     if plan.cast_left is not None:
-        images = timed(plan.stopwatch, "cast", plan.cast_left.on_host)(images, to_dtype)
+        images = timed(plan.stopwatch, "cast", plan.cast_left.on_host)(images, new, to_dtype)
     if plan.options.channels_first:
         images = timed(plan.stopwatch, "batch", put_channels_first)(images, new)
     return images

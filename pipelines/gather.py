@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from nhwc.pipelines.batch import New
+from nhwc.pipelines.cast import New
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.opened import OpenedShards
 from nhwc.pipelines.stopwatch import Stopwatch, timed

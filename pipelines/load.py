@@ -4,14 +4,15 @@
 
 or, where batches lie in the shards as they are asked for, those pages themselves (`in_place`).
 
-Everything of a batch, or of several small ones, happens in one call, ahead of its consumer (`ahead`): no work is done
-for each sample of a small image in Python.
+Everything of a batch, or of several small ones, happens in one call: no work is done for each sample of a small image
+in Python, nor for each element in tf.data.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,9 @@ import polars as pl
 import pyarrow as pa
 import tensorflow as tf
 
-from nhwc.pipelines.ahead import CORES, Ahead
 from nhwc.pipelines.background import Calls
 from nhwc.pipelines.batch import BatchOptions, Epochs
-from nhwc.pipelines.called import called_for_each, numbers_of
+from nhwc.pipelines.called import called_for_each, given, made_of_each
 from nhwc.pipelines.finish import finished
 from nhwc.pipelines.in_place import in_place
 from nhwc.pipelines.memory import Memory
@@ -42,14 +42,18 @@ kilobytes."""
 BLOCK_STEPS = 64
 """At most so many batches are made at once: the first waits for all."""
 
-READY_BLOCKS = 2
-"""So many are made ahead of what the consumer has asked for."""
+READY_BATCHES = 2
+"""Batches that wait for the consumer. Those that wait are part of an iterator's checkpoint."""
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 COPYING_THREADS = max(1, min(2, CORES - 1))
 """Blocks copied at a time. A core is left to the consumer: memory is as fast as one thread or two copy from it."""
 
 DECODING_THREADS = min(CORES, 16)
 """Blocks decoded at a time, where shards hold files."""
+
+Call = Callable[[np.int64], Any]
 
 _calls = Calls()
 """By TensorFlow's threads, of what may take long."""
@@ -95,9 +99,12 @@ def load(  # noqa: PLR0913 - the public face: every argument is one that a train
         **Each iteration over it is the next epoch**, so `fit(dataset, epochs=3)`, `for batch in dataset` and
         `dataset.repeat()` all see a new order each epoch. `tf.train.Checkpoint(iterator=iter(dataset))` goes on exactly
         where it was written, in another process too, and so do the epochs after it. Three things spoil that: the option
-        `experimental_symbolic_checkpoint` (such a checkpoint does not hold which epoch it is in); without `repeat()` a
-        `prefetch` of your own, which may have ended the epoch before its last batches are taken; and to write it before
-        the iterator has given a batch, when which epoch it is in is not settled yet.
+        `experimental_symbolic_checkpoint` (such a checkpoint does not hold which epoch it is in); what asks for more
+        than it has given (your own `prefetch`, `unbatch().batch(n)`), which may have ended the epoch before its last
+        batches are taken, unless `repeat()` comes before it; and to write it before the iterator has given a batch,
+        when which epoch it is in is not settled yet. Keep the dataset, or one made of it by its methods, as long as
+        what is made of it in other ways (`tf.data.experimental.to_variant`, datasets as elements or as results of a
+        `tf.function`): with it ends what its batches are made by.
 
     Raises:
         RecipeError: wrong arguments, all at once, or no such version.
@@ -146,23 +153,33 @@ def _dataset(plan: Plan) -> tf.data.Dataset:
 
 def _gathered(plan: Plan) -> tf.data.Dataset:
     """Batches whose samples are brought together from wherever they lie."""
-    steps = plan.dealing.steps
-    epochs = Epochs(plan.samples.height, steps, plan.options)
-    batches = _Batches(plan, epochs)
+    dealing = plan.dealing
+    epochs = Epochs(plan.samples.height, dealing.steps, plan.options)
+    blocks = _Blocks(plan, epochs)
+    number, sizes_of_all = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
 
     def hand_out(zero: np.int64) -> tuple[np.int64]:
         return (np.int64(epochs.hand_out()),)
 
-    def begin(start: np.int64) -> tuple[np.int64, np.int64]:
+    def begin(start: np.int64) -> tuple[np.int64, np.int64, Array]:
         epochs.go_on(int(start))
-        return start, np.int64(epochs.end(int(start)))
+        return start, np.int64(epochs.end(int(start))), dealing.sizes(int(start) % dealing.steps)
 
-    # what was handed out is in an iterator's checkpoint; `begin` is called again when that is restored, and so tells
-    # `epochs` of it
-    starts = called_for_each(tf.data.Dataset.from_tensors(np.int64(0)), hand_out, [tf.TensorSpec([], tf.int64)])
-    dataset = called_for_each(numbers_of(starts, begin), batches, batches.spec)
-    if plan.options.start_batch % steps == 0:
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    def one_epoch(start: tf.Tensor, begin: Call, block: Call) -> tf.data.Dataset:
+        first, end, sizes = given(begin, start, [number, number, sizes_of_all])
+        firsts = tf.data.Dataset.range(first, end, blocks.steps)
+        batches = called_for_each(firsts, block, blocks.spec, threads=blocks.threads)
+        if blocks.steps > 1:  # cut by TensorFlow: not one call for each
+            static = dealing.static_size
+            batches = batches.rebatch(static or sizes, drop_remainder=static is not None)
+        return batches.prefetch(READY_BATCHES)
+
+    # `hand_out` is called once an iteration. What it gave is in an iterator's checkpoint; `one_epoch` runs again when
+    # that is restored, and so tells `epochs` of it.
+    starts = called_for_each(tf.data.Dataset.from_tensors(np.int64(0)), hand_out, [number])
+    dataset = made_of_each(starts, one_epoch, (begin, blocks))
+    if plan.options.start_batch % dealing.steps == 0:
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(dealing.steps))
     return dataset
 
 
@@ -178,17 +195,10 @@ def _tf_options(options: BatchOptions) -> tf.data.Options:
     return chosen
 
 
-def _to_dtype(images: Array, dtype: str) -> Array:
-    """By TensorFlow, which takes a quarter of NumPy's time to float16."""
-    aligned = images.ctypes.data % ALIGNMENT == 0  # else TensorFlow would end the process
-    tensor = tf.experimental.dlpack.from_dlpack(images.__dlpack__()) if aligned else tf.constant(images)
-    return np.asarray(tf.cast(tensor, dtype))
+class _Blocks:
+    """The samples of several steps at once, where batches are small: what a call of Python costs is paid once a block.
 
-
-class _Batches:
-    """Each batch by its number, counted from the start of training. Safe to call from several threads.
-
-    Small ones are made several at once, a block: what is the same for one sample and for a thousand is done once then.
+    Safe to call from several threads.
     """
 
     def __init__(self, plan: Plan, epochs: Epochs) -> None:
@@ -197,43 +207,33 @@ class _Batches:
         widest = max(np.dtype(one).itemsize for one in (plan.gathered_dtype, plan.cast.dtype))
         batch_bytes = images * int(np.prod(plan.contracts["load"].sizes)) * widest
         # what is looked at comes a batch at a time, so that none is refused for what another holds
-        self._steps = 1 if plan.looked_at else min(plan.dealing.steps, BLOCK_STEPS, max(1, BLOCK_BYTES // batch_bytes))
-        threads = COPYING_THREADS if plan.decoding is None else DECODING_THREADS
-        ready = max(READY_BLOCKS, threads)
-        # two more: the one asked for, and the one before it, which the consumer still holds
-        self._memory = Memory(size=self._steps * batch_bytes, kept=ready + 2)
+        self.steps = 1 if plan.looked_at else min(plan.dealing.steps, BLOCK_STEPS, max(1, BLOCK_BYTES // batch_bytes))
+        """How many steps a block holds, but for the last of an epoch."""
+        self.threads = COPYING_THREADS if plan.decoding is None else DECODING_THREADS
+        """How many are made at once."""
+        # two more: the consumer's, and one on its way back
+        self._memory = Memory(size=self.steps * batch_bytes, kept=self.threads + READY_BATCHES + 2)
         self._gather = plan.gather(self._memory.array)
         self._labels = plan.labels
         self._ids = plan.samples["sample_id"].cast(pl.Binary).to_arrow()
-        block = timed(plan.stopwatch, "batch", self._block)
-        self._ahead = Ahead(block, after=self._after, ready=ready, threads=threads)
 
     @property
     def spec(self) -> tuple[tf.TensorSpec, ...]:
         """Images (samples, rows, cols, channels) or with channels before rows, labels, and ids if asked."""
-        size, batch = self._plan.dealing.static_size, self._plan.contracts["batch"]
+        size, batch = self._plan.dealing.static_size if self.steps == 1 else None, self._plan.contracts["batch"]
         images = tf.TensorSpec([size, *batch.shape[1:]], batch.dtypes[0])
         others = tf.TensorSpec([size], tf.int64), tf.TensorSpec([size], tf.string)
         return images, *others[: 2 if self._plan.options.with_ids else 1]
 
-    def __call__(self, number: np.int64) -> tuple[Array, ...]:
-        """Its images, labels and, if asked, ids."""
+    def __call__(self, first: np.int64) -> tuple[Array, ...]:
+        """The block whose first batch is that one, counted from the start of training; it ends where the epoch does."""
         with _calls:
-            steps = self._plan.dealing.steps
-            step = int(number) % steps
-            place = step % self._steps
-            block = self._ahead(int(number) - place, last=place + 1 == self._steps or step + 1 == steps)
-            return block[place]
+            return timed(self._plan.stopwatch, "batch", self._made)(int(first))
 
-    def _after(self, first: int) -> int | None:
-        """The block after the one whose first batch is that; None at the end of an epoch."""
-        return first + self._steps if first + self._steps < self._epochs.end(first) else None
-
-    def _block(self, first: int) -> list[tuple[Array, ...]]:
-        """The batches of the block whose first is that one; it ends where the epoch does."""
+    def _made(self, first: int) -> tuple[Array, ...]:
         plan, dealing = self._plan, self._plan.dealing
         epoch, step = divmod(first, dealing.steps)
-        places = [dealing.positions(one) for one in range(step, min(step + self._steps, dealing.steps))]
+        places = [dealing.positions(one) for one in range(step, min(step + self.steps, dealing.steps))]
         order = self._epochs.order(epoch)
         indices = np.concatenate([order[one.start : one.stop] for one in places])
 
@@ -244,6 +244,15 @@ class _Batches:
             return [one.decode() for one in ids().tolist()]
 
         images = finished(plan, self._gather(indices), names, new=self._memory.array, to_dtype=_to_dtype)
-        columns = [images, self._labels[indices], *([ids()] if plan.options.with_ids else [])]
-        ends = np.cumsum([len(one) for one in places]).tolist()
-        return [tuple(column[begin:end] for column in columns) for begin, end in pairwise([0, *ends])]
+        block = images, self._labels[indices]
+        return (*block, ids()) if plan.options.with_ids else block
+
+
+def _to_dtype(images: Array, dtype: str) -> Array:
+    """By TensorFlow, which takes a quarter of NumPy's time to float16."""
+    if not tf.executing_eagerly():  # it was turned off for the whole process
+        return images.astype(dtype)
+    with tf.device("CPU:0"):
+        aligned = images.ctypes.data % ALIGNMENT == 0  # else TensorFlow would end the process
+        tensor = tf.experimental.dlpack.from_dlpack(images.__dlpack__()) if aligned else tf.constant(images)
+        return np.asarray(tf.cast(tensor, dtype))

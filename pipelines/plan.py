@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from nhwc.pipelines.batch import BatchOptions, Dealing, New, contracts
-from nhwc.pipelines.cast import SPACING, Cast, ChannelStatistics, cast_dtype, cast_problems, make_cast
+from nhwc.pipelines.batch import BatchOptions, Dealing, contracts
+from nhwc.pipelines.cast import SPACING, Cast, ChannelStatistics, New, cast_dtype, cast_problems, make_cast
 from nhwc.pipelines.gather import Gather
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.opened import missing_shard

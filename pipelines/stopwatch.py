@@ -6,12 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
-
-if TYPE_CHECKING:
-    pass
 
 Array = np.ndarray[Any, Any]
 Given = ParamSpec("Given")

@@ -84,7 +84,7 @@ def measured(dataset: Path, *, step_ms: float = 0.0, batches: int = 12, **option
         (Cast, "on_host", {"dtype": "float32"}, {"scale": "unit"}, "cast", "cast on the device"),
         (finish, "_look", {"dtype": "float32"}, {}, "check", "store uint8"),
         (finish, "put_channels_first", {}, {"channels_first": True}, "batch", "channels last"),
-        (load_module._Batches, "__call__", {}, {}, "hand-over", "larger batches"),
+        (load_module._Blocks, "__call__", {}, {}, "hand-over", "larger batches"),
     ],
 )
 def test_a_delay_is_found_where_it_is(

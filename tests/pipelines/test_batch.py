@@ -60,6 +60,9 @@ def test_shards_partition_the_epoch(samples, batch_size, count, drop):
     assume(not dealing.problems())
     shards = dealt(samples, batch_size, count, drop)
     assert {dealing.steps} == {len(steps) for steps in shards}
+    sizes = [len(positions) for positions in shards[0]]
+    assert sizes == dealing.sizes().tolist()
+    assert sizes[dealing.steps // 2 :] == dealing.sizes(dealing.steps // 2).tolist()
     for step in zip(*shards, strict=True):
         sizes = [len(positions) for positions in step]
         assert 1 <= min(sizes) <= max(sizes) <= batch_size

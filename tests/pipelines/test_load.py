@@ -2,8 +2,6 @@ import gc
 import re
 import subprocess
 import sys
-import threading
-import time
 import weakref
 from functools import partial
 from itertools import chain, islice
@@ -180,7 +178,6 @@ def test_a_checkpoint_of_any_step_goes_on_exactly(write_version, tmp_path, seen,
     iterator = iter(dataset)
     list(islice(iterator, seen))
     checkpoint = tf.train.Checkpoint(iterator=iterator).write(str(tmp_path / "checkpoint"))
-    assert sum(path.stat().st_size for path in tmp_path.glob("checkpoint*")) < 2000, "where it is, and no batches"
     fresh = load(folder, **options)
     restored = iter(fresh)
     tf.train.Checkpoint(iterator=restored).read(checkpoint).assert_consumed()
@@ -475,20 +472,97 @@ def test_an_iterator_is_enough(write_version):
 
 @pytest.mark.usefixtures("blocks")
 def test_nothing_is_left_of_a_dataset_that_is_gone(write_version):
-    """Neither threads nor memory, however often a version is loaded."""
+    """However often a version is loaded: not the memory of its batches."""
     folder = write_version(40, splits=("train",)).folder
-    before = threading.active_count()
-    for _ in range(5):
-        gone = load(folder, batch_size=4, shuffle=True)
-        next(iter(gone))
-        batches = weakref.ref(gone._input_dataset._input_dataset.needs[-1])
-        assert batches() is not None
-        del gone
-        until = time.monotonic() + 10
-        while (batches() is not None or threading.active_count() > before) and time.monotonic() < until:
-            gc.collect()  # a thread that makes a batch holds what it needs until it is made
-        assert batches() is None
-        assert before >= threading.active_count()
+    gone = load(folder, batch_size=4, shuffle=True)
+    next(iter(gone))
+    makes_batches = weakref.ref(gone._input_dataset._input_dataset.needs[-1])
+    assert makes_batches() is not None
+    del gone
+    gc.collect()
+    assert makes_batches() is None
+
+
+def test_what_is_made_of_a_dataset_that_is_gone_says_what_to_keep(write_version):
+    """Of one that TensorFlow's methods do not hold."""
+    dataset = load(write_version(8, splits=("train",)).folder, batch_size=4, shuffle=True)
+    made = tf.data.experimental.from_variant(tf.data.experimental.to_variant(dataset), dataset.element_spec)
+    assert 2 == len(list(made))
+    del dataset
+    gc.collect()
+    with pytest.raises(tf.errors.UnknownError, match=r"keep what nhwc\.load returned"):
+        next(iter(made))
+
+
+@pytest.mark.parametrize("size", [1, 3, 64])
+def test_many_iterators_at_once_are_each_an_epoch(write_version, size):
+    """In the order in which they are begun, however many, each whole."""
+    version = write_version(60, splits=("train",))
+    options = {"batch_size": size, "shuffle": True, "with_ids": True}
+    dataset = load(version.folder, **options)
+    epochs = [[] for _ in range(5)]
+    for together in tf.data.Dataset.zip(*[dataset] * 5):
+        for seen, batch in zip(epochs, together, strict=True):
+            seen.extend(ids_of([batch])[0])
+    fresh = load(version.folder, **options)
+    assert sorted(epoch(fresh) for _ in range(5)) == sorted(epochs)
+
+
+@pytest.mark.parametrize("part", [lambda images: -images[1:], lambda images: 255 - images[1:]])
+@pytest.mark.usefixtures("blocks")
+def test_what_is_computed_in_place_of_a_batch_is_not_given_again(write_version, tmp_path, part):
+    """From a checkpoint that is restored where the batches were made, they come as they are stored."""
+    folder = write_version(24, splits=("train",)).folder
+    dataset = load(folder, batch_size=4, shuffle=True, scale="unit").map(lambda images, labels: (part(images), labels))
+    iterator = iter(dataset)
+    next(iterator)
+    checkpoint = tf.train.Checkpoint(iterator=iterator)
+    written = checkpoint.write(str(tmp_path / "checkpoint"))
+    first = [images.numpy() for images, _ in iterator]
+    checkpoint.read(written)
+    again = [images.numpy() for images, _ in iterator]
+    assert 5 == len(again)
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+import nhwc.pipelines.load as load_module
+from nhwc.pipelines.gather import Gather
+
+quick, load_module.BLOCK_BYTES = Gather.__call__, 1
+
+def slow(self, indices):
+    time.sleep(0.2)
+    return quick(self, indices)
+
+Gather.__call__ = slow
+def stop(number, frame):
+    raise TimeoutError("too long")
+if sys.argv[2] == "SIGALRM":
+    signal.signal(signal.SIGALRM, stop)
+number = getattr(signal, sys.argv[2])
+batches = iter(load_module.load(sys.argv[1], batch_size=4, shuffle=True).repeat())
+next(batches)
+threading.Timer(0.5, lambda: os.kill(os.getpid(), number)).start()
+start = time.monotonic()
+try:
+    while time.monotonic() < start + 20:
+        next(batches)
+except (KeyboardInterrupt, TimeoutError) as error:
+    print(type(error).__name__, len(next(batches)[1]))
+"""
+
+
+@pytest.mark.parametrize(("number", "expected"), [("SIGINT", "KeyboardInterrupt"), ("SIGALRM", "TimeoutError")])
+def test_a_signal_is_no_error_of_tensorflows(write_version, number, expected):
+    """What its handler raises comes where batches are asked for, soon, and they can be asked for after it."""
+    folder = write_version(40, splits=("train",)).folder
+    run = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(folder), number], capture_output=True, text=True, check=False
+    )
+    assert f"{expected} 4\n" == run.stdout, run.stderr
 
 
 @pytest.mark.usefixtures("blocks")
