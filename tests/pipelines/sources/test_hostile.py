@@ -155,6 +155,9 @@ def encrypted(place: Path) -> None:
         (NPZ, npz(labels=np.array([True, False] * 2)), {}, ("0", "1")),
         (NPZ, npz(labels=[0, 1, 7, -1], classes=["7", "b"]), {"unknown_class": 2}, None),
         (NPZ, npz(labels=["\udce9", "b", "b", "c"]), {"no_class": 1}, ("b", "c")),
+        (NPZ, npz(labels=np.array([b"\xff", b"b", b"b", b"c"])), {"no_class": 1}, ("b", "c")),
+        (H5, hdf5(lambda h: h.update(images=GRAY, labels=[b"a", b"\xe9", b"b", b" "])), {"no_class": 2}, ("a", "b")),
+        (PARQUET, parquet(pa.array([" ", "b", "b", "c"])), {"no_class": 1}, ("b", "c")),
         (H5, hdf5(loop), {}, ("0", "1")),
         (PARQUET, parquet(pa.array([9, 10] * 2).dictionary_encode()), {}, ("9", "10")),
         (PARQUET, parquet(pa.array([True, False] * 2)), {}, ("0", "1")),
@@ -237,6 +240,7 @@ DAMAGED: list[tuple[dict[str, Any], Fill, str]] = [
     (NPZ, npz(classes=np.array([["a"], ["b"]])), r"class names found .*\(2, 1\)"),
     (NPZ, npz(classes=["a", "a"]), "class names found 'a', expected each name once"),
     (NPZ, npz(classes=["\ud800", "a"]), "'.ud800', expected each name once, in UTF-8"),
+    (NPZ, npz(classes=np.array([b"\xff", b"a"])), "'.udcff', expected each name once, in UTF-8"),
     (NPY, npy("(1125899906842624, 8, 0)", "|u1"), "shape found .*images with pixels"),
     (NPY, npy("(1125899906842624, 8, 8)", "<U0"), "dtype found <U0"),
     ({"kind": "idx", "path": "."}, links("folder"), "kind found a folder in .*t10k-images-idx3-ubyte, expected a file"),
@@ -252,7 +256,7 @@ DAMAGED: list[tuple[dict[str, Any], Fill, str]] = [
         (COCO, coco(**changed), found)
         for changed, found in [
             ({"categories": {"name": None}}, "categories"),
-            ({"categories": {"name": "b"}}, "class names found 'b', expected each name once"),
+            ({"categories": {"name": "b"}}, "categories found name 'b' of 0 and 1 in .*, expected each name once"),
         ]
     ),
 ]  # fmt: skip
