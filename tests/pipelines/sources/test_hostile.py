@@ -1,5 +1,6 @@
 """What an attacker, or a careless hand, puts where a source is read: one violation or one clear refusal each."""
 
+import errno
 import gzip
 import io
 import json
@@ -21,7 +22,7 @@ from PIL import Image
 from nhwc.flows.deciding import Ingested
 from nhwc.flows.init import propose_recipe
 from nhwc.flows.inspect import inspect
-from nhwc.validators.errors import DataError, NhwcError, RecipeError
+from nhwc.validators.errors import DataError, MachineError, NhwcError, RecipeError
 
 GRAY = np.random.default_rng(3).integers(0, 256, (4, 8, 8), np.uint8)
 ONE: dict[str, Any] = {"image": {"rows": 4, "cols": 4, "channels": 1}, "splits": {"from": "source"}}
@@ -270,6 +271,35 @@ def test_what_is_wrong_with_all_of_it_is_one_refusal(
     with pytest.raises(DataError, match=found) as raised:
         ingest_source(below(source), **ONE)
     assert len(raised.value.verdict.violations) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "write"),
+    [
+        (NPZ, npz()),
+        (H5, hdf5(lambda file: file.update(images=GRAY, labels=[0, 1, 0, 1]))),
+        (PARQUET, parquet()),
+        (TAR, tar("a")),
+        (COCO, coco()),
+        ({"kind": "files", "path": "it.csv"}, lambda place: (place / "it.csv").write_text("path,label\na,b\n")),
+    ],
+    ids=lambda one: one["kind"] if isinstance(one, dict) else "",
+)
+def test_what_may_not_be_read_is_the_machines(
+    place: Path, ingest_source: Ingest, monkeypatch: pytest.MonkeyPatch, source: dict[str, Any], write: Fill
+) -> None:
+    """And not damaged: nothing has to be fetched again."""
+    write(place)
+    opened = Path.open
+
+    def forbidden(path: Path, *args: Any, **how: Any) -> Any:
+        if path.stem == "it":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *args, **how)
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    with pytest.raises(MachineError, match=r"in/it\.\w+: Permission denied: mend it, then run the same again"):
+        ingest_source(below(source), **ONE)
 
 
 def both_kinds_of_labels(place: Path) -> None:
