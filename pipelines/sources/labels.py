@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -246,7 +247,7 @@ def class_names(entries: Iterable[Entry], labelling: Labelling, discovery: Disco
 def class_findings(
     discovery: Discovery, labelling: Labelling, kept_labels: Iterable[str], classes: Sequence[str]
 ) -> tuple[Violation, ...]:
-    """What is remarkable about the classes as a whole: empty ones, case twins, and split folders taken for classes."""
+    """What is remarkable about the classes as a whole: empty ones, twins, and split folders taken for classes."""
     kept = set(kept_labels)
     empty = (set(classes) | _class_folders(discovery, labelling)) - kept
     findings = [
@@ -255,15 +256,26 @@ def class_findings(
     ]
     twins: dict[str, list[str]] = defaultdict(list)
     for name in sorted(set(classes) | empty):
-        twins[name.casefold()].append(name)
+        twins[_alike(name)].append(name)
     findings += [
-        _finding(Code.CASE_TWINS, expected="names that differ in more than case", found=", ".join(names))
+        _finding(Code.CASE_TWINS, expected="names that are told apart by eye", found=_shown(names))
         for names in twins.values()
         if len(names) > 1
     ]
     if len(classes) > 1 and not labelling.split_folders and all(name.lower() in SPLIT_NAMES for name in classes):
         findings.append(_finding(Code.SPLIT_FOLDERS, expected="class names", found=", ".join(classes)))
     return tuple(findings)
+
+
+def _alike(name: str) -> str:
+    """The same text for names that differ in nothing but case, blanks at the ends, or how accents are composed."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
+
+
+def _shown(names: Sequence[str]) -> str:
+    """The names as they are where case tells them apart, else with escapes: they would look the same."""
+    is_case = len({name.casefold() for name in names}) == 1
+    return ", ".join(names if is_case else map(ascii, names))
 
 
 def _class_folders(discovery: Discovery, labelling: Labelling) -> set[str]:

@@ -230,5 +230,25 @@ def test_classes_as_a_whole_are_reported() -> None:
     discovery = Discovery(entries=(), folders=("Hat", "hat", "empty", "hat/sub", ".hidden"))
     found = class_findings(discovery, Labelling(), ["Hat", "hat"], ("Hat", "hat"))
     assert [(Code.EMPTY_CLASS, "none in empty"), (Code.CASE_TWINS, "Hat, hat")] == [(f.code, f.found) for f in found]
+    assert "names that are told apart by eye" == found[1].expected
     splits = class_findings(Discovery(entries=()), Labelling(), ["train", "val"], ("train", "val"))
     assert [Code.SPLIT_FOLDERS] == [finding.code for finding in splits]
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (("Hat", "hat"), "Hat, hat"),
+        (("caf\u00e9", "cafe\u0301"), r"'cafe\u0301', 'caf\xe9'"),
+        (("\u00c9", "e\u0301"), r"'e\u0301', '\xc9'"),
+        (("cat", "cat "), "'cat', 'cat '"),
+        (("cat", "\u00a0Cat"), r"'cat', '\xa0Cat'"),
+        (("stra\u00dfe", "STRASSE"), "STRASSE, stra\u00dfe"),
+        (("x\u00b2", "x2"), None),
+        (("hat", "h at"), None),
+    ],
+)
+def test_names_that_look_alike_are_told(names: tuple[str, ...], shown: str | None) -> None:
+    """By case, by blanks at their ends, by how an accent is composed: with escapes where they would look the same."""
+    found = class_findings(Discovery(entries=()), Labelling(), names, names)
+    assert ([] if shown is None else [(Code.CASE_TWINS, shown)]) == [(one.code, one.found) for one in found]
