@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from nhwc.validators.contract import TensorContract
-from nhwc.validators.errors import RecipeError
+from nhwc.validators.errors import MachineError, RecipeError
 from nhwc.validators.violation import Code, Violation
 
 
@@ -27,11 +27,15 @@ class FrozenContract:
 
 
 def read_contract(file: Path) -> FrozenContract:
-    """The contract in a file: a version's `contract.yaml`, or one that `nhwc init` wrote. Raises RecipeError."""
+    """The contract in a file: a version's `contract.yaml`, or one that `nhwc init` wrote.
+
+    Raises RecipeError, and MachineError where the file is there and cannot be read.
+    """
     try:
         plain = yaml.safe_load(file.read_text(encoding="utf-8"))
         return FrozenContract(image=TensorContract.from_dict(plain["image"]), classes=tuple(map(str, plain["classes"])))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
+        MachineError.see(error, file)
         expected = "expected image and classes, as in the contract.yaml of a version or of nhwc init"
         raise RecipeError(
             "contract", (f"found {file}, which is no contract ({type(error).__name__}: {error}), {expected}",)

@@ -14,7 +14,7 @@ import pandera.polars as pa
 from pandera.api.dataframe.container import DataFrameSchema as AnySchema
 from pandera.api.dataframe.model import DataFrameModel as AnyModel
 
-from nhwc.validators.errors import RecipeError
+from nhwc.validators.errors import MachineError, RecipeError
 
 _KEY = "checks.file"
 
@@ -33,7 +33,8 @@ def read_own_rules(file: Path) -> Mapping[str, Any]:
     defines, which comes back as its schema. The file is run, as any Python module is: trust it as you trust the recipe.
     It cannot import what lies beside it, and nothing is written there.
 
-    Raises RecipeError where the file is missing, no Python, raises, has no rule, or one that is not for polars.
+    Raises RecipeError where the file is missing, no Python, raises, has no rule, or one that is not for polars, and
+    MachineError where it is there and cannot be read.
     """
     module = ModuleType(f"nhwc_own_rules_{uuid.uuid4().hex}")
     module.__file__ = str(file)
@@ -56,6 +57,7 @@ def _compiled(file: Path) -> CodeType:
     try:
         return compile(file.read_bytes(), str(file), "exec")
     except OSError as error:
+        MachineError.see(error, file)
         raise _refused(
             f"found {str(file)!r}, which cannot be read: {error.strerror or error}, expected a Python file of rules"
         ) from error

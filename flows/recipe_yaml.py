@@ -9,17 +9,21 @@ from typing import Any
 import yaml
 
 from nhwc.flows.printable import printable
-from nhwc.validators.errors import RecipeError
+from nhwc.validators.errors import MachineError, RecipeError
 
 
 def read_yaml(path: Path) -> Any:
-    """What stands in the file. Raises RecipeError where it cannot be read as YAML, or a key is given twice."""
+    """What stands in the file.
+
+    Raises RecipeError where it is no YAML or a key is given twice, MachineError where it is there and cannot be read.
+    """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
     except IsADirectoryError as error:
         found = "found a folder, expected a recipe's file: `nhwc init FOLDER` writes one"
         raise RecipeError(str(path), (found,)) from error
     except (OSError, RecursionError, yaml.YAMLError, *_LET_THROUGH) as error:
+        MachineError.see(error, path)
         raise RecipeError(str(path), (f"cannot be read as YAML: {error}",)) from error
 
 

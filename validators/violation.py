@@ -71,7 +71,11 @@ class Code(StrEnum):
     NO_SPLIT = "no_split", "its split is missing or unknown", "put it into train, validation or test"
     NESTED = "nested", "it lies deeper than its class folder", "move it up, or raise labels.depth"
     EMPTY_CLASS = "empty_class", "a class folder without any image kept", "fill or remove the folder"
-    CASE_TWINS = "case_twins", "two class names differ only in case", "rename one"
+    CASE_TWINS = (
+        "case_twins",
+        "two class names differ only in case, blanks at their ends, or how accents are composed",
+        "rename one",
+    )
     SPLIT_FOLDERS = "split_folders", "the class folders are named like splits", "set splits: {from: folder}"
     # what the header says
     EMPTY_FILE = "empty_file", "the file has no bytes", "copy it again from where it came"

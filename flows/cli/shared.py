@@ -61,7 +61,10 @@ def write(path: Path, text: str) -> None:
         write_text(path, text)
 
 
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")]
+RecipeFile = Annotated[
+    Path,
+    typer.Argument(metavar="RECIPE", readable=False, help="A recipe in YAML."),  # who reads it says what is wrong
+]
 Gated = Annotated[
     str,
     typer.Argument(
@@ -69,8 +72,8 @@ Gated = Annotated[
     ),
 ]
 Baseline = Annotated[str | None, typer.Option(parser=place, metavar="DATASET", help="A version to compare with.")]
-ContractFile = Annotated[Path | None, typer.Option(help="A contract.yaml that must be kept.")]
-RulesFile = Annotated[Path | None, typer.Option(help="A Python file of own pandera rules. It is run.")]
+ContractFile = Annotated[Path | None, typer.Option(readable=False, help="A contract.yaml that must be kept.")]
+RulesFile = Annotated[Path | None, typer.Option(readable=False, help="A Python file of own pandera rules. It is run.")]
 ModelFile = Annotated[Path | None, typer.Option(help="A Keras model's .keras or .h5 file.")]
 ReportFile = Annotated[
     Path | None, typer.Option(parser=written, metavar="FILE", help="Write the report's HTML page there.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,14 +19,16 @@ RECORDS_AT_ONCE = 100
 
 
 class ArrayRecordFile:
-    """One open file. Several threads may read from it, one at a time. Raises DataError where it is damaged as a whole.
+    """One open file. Several threads may read from it, one at a time. Raises DataError where it is damaged as a whole,
+    and OSError where it cannot be opened.
 
     A record of it is found by its number.
     """
 
     def __init__(self, file: Path) -> None:
         self._file, self._reading = file, threading.Lock()
-        size = file.stat().st_size
+        with file.open("rb") as opened:  # raises OSError with what the system says, where the reader says nothing
+            size = os.fstat(opened.fileno()).st_size
         self._reader = ArrayRecordReader(str(file), "readahead_buffer_size:0")
         if not self._reader.ok():  # its reader says no more: most often the end is missing, where its index is
             found = f"{size:,} bytes without an index that can be read"

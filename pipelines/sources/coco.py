@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Any
 
 from nhwc.pipelines.sources.container import damaged, split_named
 from nhwc.pipelines.sources.crops import Box, CropSource, NoBox
+from nhwc.validators.violation import Code
 
 _WRONG = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError)
 """What is raised by a part of the file that is not what it has to be: JSON may have anything anywhere."""
@@ -88,16 +90,28 @@ class Coco(CropSource):
 
     @cached_property
     def _images(self) -> dict[Any, _Picture | str]:
-        """Each picture by its id, or what is wrong with it."""
-        images: dict[Any, _Picture | str] = {}
+        """Each picture by its id, or what is wrong with it. Raises DataError where two have one id."""
+        images = list[tuple[Any, _Picture | str]]()
         for place, one in enumerate(self._said["images"]):
             with suppress(*_WRONG):  # what has no id is nobody's picture
-                images[one["id"]] = _picture(one, place)
-        return images
+                _ = hash(one["id"])
+                images.append((one["id"], _picture(one, place)))
+        if twice := _twice((number, one if isinstance(one, str) else one.name) for number, one in images):
+            hint = "give each picture an id of its own"
+            raise damaged(self.path, "images", expected="each id once", found=f"id {twice}", hint=hint)
+        return dict(images)
 
     @cached_property
-    def _categories(self) -> dict[int, str]:
-        return {one["id"]: str(one["name"]) for one in sorted(self._said["categories"], key=lambda one: int(one["id"]))}
+    def _categories(self) -> dict[Any, str]:
+        """The name of each by its id, sorted by id. Raises DataError where two have one id, or one name."""
+        by_id = [(one["id"], str(one["name"])) for one in self._said["categories"]]
+        by_name = [(name, number) for number, name in by_id]
+        for key, pairs in (("id", by_id), ("name", by_name)):
+            if twice := _twice(pairs):
+                said = {"expected": f"each {key} once", "found": f"{key} {twice}"}
+                hint = "give each category an id and a name of its own"
+                raise damaged(self.path, "categories", hint=hint, code=Code.CONFLICTING_LABEL, **said)
+        return dict(sorted(by_id, key=lambda one: int(one[0])))
 
     @cached_property
     def _said(self) -> dict[str, Any]:
@@ -117,6 +131,15 @@ class Coco(CropSource):
             expected = "JSON with images (id, file_name, height, width), annotations (bbox of 4) and categories"
             raise damaged(self.path, "annotations", expected=expected, found=_wrong(error)) from error
         return dict(said)
+
+
+def _twice(pairs: Iterable[tuple[Any, Any]]) -> str:
+    """The first three of the keys that two have, each with whose it is, as `1 of 'cat' and 'dog'`; empty for none."""
+    whose: dict[Any, list[Any]] = defaultdict(list)
+    for key, other in pairs:
+        whose[key].append(other)
+    twice = {key: " and ".join(map(ascii, others[:3])) for key, others in whose.items() if len(others) > 1}
+    return ", ".join(f"{key!a:.100} of {others:.200}" for key, others in list(twice.items())[:3])
 
 
 def _picture(one: dict[str, Any], place: int) -> _Picture | str:

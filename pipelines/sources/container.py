@@ -82,7 +82,7 @@ def split_named(name: str) -> str | None:
     return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
 
 
-_WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
 def told_discovery(entries: Iterable[Entry]) -> Discovery:
@@ -98,9 +98,9 @@ def told_discovery(entries: Iterable[Entry]) -> Discovery:
 
 
 def numbered_discovery(ordered: tuple[Entry, ...]) -> Discovery:
-    """Entries, sorted by name, whose labels are whole numbers as text."""
-    labels = {entry.label for entry in ordered if entry.label is not None}
-    return Discovery(entries=ordered, classes=numbered(map(int, labels)), numbered=True)
+    """Entries, sorted by name, whose labels are whole numbers as text. One below 0 is the number of no class."""
+    labels = {int(entry.label) for entry in ordered if entry.label is not None}
+    return Discovery(entries=ordered, classes=numbered(label for label in labels if label >= 0), numbered=True)
 
 
 def label_text(label: int | str, classes: Sequence[str]) -> str | None:

@@ -67,12 +67,15 @@ class NoBox:
         name: of the sample that it would be, unique in its source.
         split: as of a Box.
         expected, found: what it has to be, and what is wrong with it.
+        code, aspect: what kind of wrong that is, and of what.
     """
 
     name: str
     split: str | None
     expected: str
     found: str
+    code: Code = Code.BAD_BOX
+    aspect: str = "annotation"
 
 
 class CropSource(OpenedAnew, ABC):
@@ -106,7 +109,7 @@ class CropSource(OpenedAnew, ABC):
     def _entry(self, box: Box | NoBox) -> Entry:
         if isinstance(box, NoBox):
             entry, said = Entry(name=box.name, split=box.split), {"expected": box.expected, "found": box.found}
-            return refused(entry, "quarantined", Code.BAD_BOX, aspect="annotation", **said)
+            return refused(entry, "quarantined", box.code, aspect=box.aspect, **said)
         entry = Entry(name=box.name, label=box.label, split=box.split)
         path = PurePosixPath(box.picture)
         if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in box.picture:

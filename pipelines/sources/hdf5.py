@@ -12,6 +12,7 @@ from typing import Any
 from nhwc.pipelines.npy import Layout
 from nhwc.pipelines.sources.container import damaged
 from nhwc.pipelines.sources.stacked import Named, StackedSource, Stacks, stacks_of
+from nhwc.validators.errors import MachineError
 
 _MOST_RATIO = 1032
 """What deflate packs at most: a dataset that promises more than it stores would be made of nothing."""
@@ -47,11 +48,13 @@ class Hdf5(StackedSource):
         import h5py  # noqa: PLC0415  only such a source needs it
 
         try:
+            self.path.open("rb").close()  # whose error names the file and what the system said of it
             file = h5py.File(self.path, "r", rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
             found = dict(_datasets(file))
             arrays = Named(found, lambda name: _stored(found[name], name, self.path))
             return stacks_of(arrays, self.path, images=self.images, labels=self.labels)
         except (OSError, RuntimeError, KeyError) as error:  # what libhdf5 says of damaged bytes
+            MachineError.see(error, self.path)
             expected, said = "a whole HDF5 file", str(error)[:200]
             raise damaged(self.path, "bytes", expected=expected, found=said, hint="fetch it again") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -53,12 +54,12 @@ def label_entries(discovery: Discovery, labelling: Labelling) -> tuple[Entry, ..
     What a label file lists and the source does not have is added, quarantined. Raises RecipeError where a label file
     lists nothing that the source has: its paths are then relative to something else.
     """
-    names = labelling.classes if discovery.numbered else ()
+    names = labelling.classes if discovery.numbered else None
     if labelling.given:
         _see_classes(discovery.classes)
     allowed = frozenset(labelling.classes or (discovery.classes if labelling.given else ()))
     entries = [
-        _labelled(_named(entry, names), labelling, allowed) if entry.status == "candidate" else entry
+        _labelled(entry, labelling, allowed, names) if entry.status == "candidate" else entry
         for entry in _each_name_once(discovery.entries)
     ]
     if labelling.listed is not None:
@@ -144,13 +145,26 @@ def _strange_kind(path: str) -> str | None:
     return "a path with .." if ".." in path.split("/") else None
 
 
-def _named(entry: Entry, names: Sequence[str]) -> Entry:
-    """The entry with the name of its class, where its label is a number and there is a name for it."""
-    number = entry.label or ""
-    return replace(entry, label=names[int(number)]) if number.isdecimal() and int(number) < len(names) else entry
+def _told(entry: Entry, names: Sequence[str] | None) -> Entry:
+    """The entry with the label that its source gives it, or refused where that is none.
+
+    Where it is the number of a class, it becomes the class's name, if there is a name for it.
+
+    Args:
+        entry: a candidate.
+        names: of the classes, in the order of their numbers; None: labels are no numbers.
+    """
+    label = entry.label or ""
+    if not label.strip():
+        return _unlabelled(entry, Code.NO_CLASS, expected="a label", found="none")
+    if names is None:
+        return entry
+    if label.startswith("-"):  # by which many say that they do not know
+        return _unlabelled(entry, Code.NO_CLASS, expected="the number of a class, from 0", found=label)
+    return replace(entry, label=names[int(label)]) if int(label) < len(names) else entry
 
 
-def _labelled(entry: Entry, labelling: Labelling, allowed: Set[str]) -> Entry:
+def _labelled(entry: Entry, labelling: Labelling, allowed: Set[str], names: Sequence[str] | None) -> Entry:
     path = entry.path
     *folders, _ = path.split("/")
     if path != entry.name:
@@ -163,7 +177,7 @@ def _labelled(entry: Entry, labelling: Labelling, allowed: Set[str]) -> Entry:
     if labelling.split_given and entry.split is None:
         return _no_split(entry, "none")
     if labelling.given:
-        entry = entry if entry.label else _unlabelled(entry, Code.NO_CLASS, expected="a label", found="none")
+        entry = _told(entry, names)
     elif labelling.listed is None:
         entry = _label_from_folders(entry, folders, labelling.depth)
     else:
@@ -233,7 +247,7 @@ def class_names(entries: Iterable[Entry], labelling: Labelling, discovery: Disco
 def class_findings(
     discovery: Discovery, labelling: Labelling, kept_labels: Iterable[str], classes: Sequence[str]
 ) -> tuple[Violation, ...]:
-    """What is remarkable about the classes as a whole: empty ones, case twins, and split folders taken for classes."""
+    """What is remarkable about the classes as a whole: empty ones, twins, and split folders taken for classes."""
     kept = set(kept_labels)
     empty = (set(classes) | _class_folders(discovery, labelling)) - kept
     findings = [
@@ -242,15 +256,26 @@ def class_findings(
     ]
     twins: dict[str, list[str]] = defaultdict(list)
     for name in sorted(set(classes) | empty):
-        twins[name.casefold()].append(name)
+        twins[_alike(name)].append(name)
     findings += [
-        _finding(Code.CASE_TWINS, expected="names that differ in more than case", found=", ".join(names))
+        _finding(Code.CASE_TWINS, expected="names that are told apart by eye", found=_shown(names))
         for names in twins.values()
         if len(names) > 1
     ]
     if len(classes) > 1 and not labelling.split_folders and all(name.lower() in SPLIT_NAMES for name in classes):
         findings.append(_finding(Code.SPLIT_FOLDERS, expected="class names", found=", ".join(classes)))
     return tuple(findings)
+
+
+def _alike(name: str) -> str:
+    """The same text for names that differ in nothing but case, blanks at the ends, or how accents are composed."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
+
+
+def _shown(names: Sequence[str]) -> str:
+    """The names as they are where case tells them apart, else with escapes: they would look the same."""
+    is_case = len({name.casefold() for name in names}) == 1
+    return ", ".join(names if is_case else map(ascii, names))
 
 
 def _class_folders(discovery: Discovery, labelling: Labelling) -> set[str]:

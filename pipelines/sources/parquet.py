@@ -129,7 +129,7 @@ class _Table:
 
     @cached_property
     def _reader(self) -> pq.ParquetFile | pa.Table:
-        """Of Arrow, a table of the mapped file. Raises DataError where it is damaged."""
+        """Of Arrow, a table of the mapped file. Raises DataError where it is damaged, MachineError if unreadable."""
         try:
             with self.file.open("rb") as file:
                 is_parquet = file.read(4) == b"PAR1"
@@ -144,6 +144,7 @@ class _Table:
             table.validate(full=True)  # an offset that leads out of the file would kill the process
             return table
         except (pa.ArrowException, OSError) as error:
+            MachineError.see(error, self.file)
             found = str(error).split("\n")[0][:200]
             raise damaged(
                 self.file, "bytes", expected="whole Parquet or Arrow", found=found, hint="fetch it again"

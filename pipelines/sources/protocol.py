@@ -63,7 +63,8 @@ class Discovery:
         entries: one each, sorted by name.
         folders: the names of all its folders.
         classes: the class names in the order of their ids, where the source itself has an order.
-        numbered: the source's labels are numbers from 0, shown as text; names, if any, are the recipe's to give.
+        numbered: the source's labels are numbers of classes, from 0, shown as text; names, if any, are the recipe's to
+            give. A number below 0 says that nobody knows.
     """
 
     entries: tuple[Entry, ...]

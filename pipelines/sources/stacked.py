@@ -219,4 +219,5 @@ def labels_of(array: Any, name: str, file: Path) -> list[int] | list[str]:
 
 
 def _text(label: Any) -> str:
-    return label.decode("utf-8", "backslashreplace") if isinstance(label, bytes) else str(label)
+    """As text; bytes that are not UTF-8 as surrogates, which no label may have."""
+    return label.decode("utf-8", "surrogateescape") if isinstance(label, bytes) else str(label)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 import polars.selectors as cs
 
-from nhwc.validators.errors import RecipeError
+from nhwc.validators.errors import MachineError, RecipeError
 
 LINES_OF_JSON = (".jsonl", ".ndjson")
 
@@ -27,7 +29,7 @@ class Listed:
 
 
 def columns_of(file: Path, *, key: str) -> list[str]:
-    """The names of its columns. Raises RecipeError, of this key of the recipe, where the table cannot be read."""
+    """The names of its columns. Raises as `read_listed` does where the table cannot be read."""
     return _scan(file, key).collect_schema().names()
 
 
@@ -39,8 +41,9 @@ def read_listed(file: Path, columns: Mapping[str, str], *, key: str) -> dict[str
         columns: the name of the column of `path`, of `label` and, if the table gives it, of `split`.
         key: of the recipe, that names the file: errors begin with it.
 
-    What is empty, null or NaN says nothing; rows that say nothing at all are passed over. Raises RecipeError where the
-    file cannot be read, lacks a column, or has a row without a path.
+    What is empty or null says nothing, nor does a label or split of blanks; rows that say nothing at all are passed
+    over. Raises RecipeError where the file is no such table, lacks a column, has a row without a path, or labels that
+    are neither whole numbers nor text; MachineError where it is there and cannot be read.
     """
     labels: dict[str, set[str]] = defaultdict(set)
     splits: dict[str, set[str]] = defaultdict(set)
@@ -54,10 +57,14 @@ def read_listed(file: Path, columns: Mapping[str, str], *, key: str) -> dict[str
 def _scan(file: Path, key: str) -> pl.LazyFrame:
     suffix = file.suffix.lower()
     try:
+        with file.open("rb") as opened:  # polars' own errors have no number that tells whose they are
+            has_mark = opened.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
+            if suffix in LINES_OF_JSON:
+                lines = io.BytesIO(opened.read()) if has_mark else file  # polars takes a mark for JSON
         if suffix == ".parquet":
             table = pl.scan_parquet(file)
         elif suffix in LINES_OF_JSON:
-            table = pl.scan_ndjson(file, infer_schema_length=None)
+            table = pl.scan_ndjson(lines, infer_schema_length=None)
         else:
             table = pl.scan_csv(file, infer_schema=False, separator=_separator(file))
         table.collect_schema()
@@ -82,6 +89,8 @@ def _read_text(file: Path, columns: Mapping[str, str], key: str) -> pl.DataFrame
             raise RecipeError(key, (f"found column {name} twice in {file}, expected it once",))
         if (kind := table.collect_schema()[name]).is_nested():
             raise RecipeError(key, (f"found {kind} in column {name} of {file}, expected text or numbers",))
+    if not (label := table.collect_schema()[columns["label"]]).is_integer() and label not in _LABELS:
+        raise _no_labels(file, key, columns["label"], str(label))
     wanted = table.select(pl.col(name).alias(role) for role, name in columns.items())
     try:
         text = wanted.with_columns(cs.float().fill_nan(None)).with_columns(pl.all().cast(pl.String)).collect()
@@ -89,7 +98,11 @@ def _read_text(file: Path, columns: Mapping[str, str], key: str) -> pl.DataFrame
         raise _unreadable(file, key, error) from error
     is_lines = file.suffix.lower() != ".parquet"
     has_header = is_lines and file.suffix.lower() not in LINES_OF_JSON
-    rows = text.with_columns(pl.all().replace("", None)).with_row_index("line", offset=2 if has_header else 1)
+    if file.suffix.lower() in LINES_OF_JSON and text["label"].str.contains(_MADE_TEXT).any():
+        _see_labels(file, key, columns["label"])
+    says_nothing = pl.when(cs.exclude("path").str.strip_chars() != "").then(cs.exclude("path"))
+    rows = text.with_columns(says_nothing, pl.col("path").replace("", None))
+    rows = rows.with_row_index("line", offset=2 if has_header else 1)
     rows = rows.filter(~pl.all_horizontal(pl.col(list(columns)).is_null()))
     lost = rows.filter(pl.col("path").is_null())["line"].to_list()
     if lost:
@@ -98,7 +111,33 @@ def _read_text(file: Path, columns: Mapping[str, str], key: str) -> pl.DataFrame
     return rows
 
 
+_LABELS = (pl.String, pl.Binary, pl.Boolean, pl.Null, pl.Categorical, pl.Enum)
+"""What may be labels, beside whole numbers: no dates, and no floats, which pandas makes of numbers with a gap."""
+
+_MADE_TEXT = r"^([\[{]|-?\d+[.eE])"
+"""How what polars makes of a list, an object or a float begins where other lines have text."""
+
+
+def _see_labels(file: Path, key: str, column: str) -> None:
+    """Raises RecipeError where a line of JSON has a label that is neither a whole number nor text."""
+    with file.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                label = json.loads(line).get(column) if line.strip() else None
+            except (ValueError, RecursionError) as error:  # of what polars reads nevertheless
+                raise _unreadable(file, key, error) from error
+            if isinstance(label, list | dict | float):
+                raise _no_labels(file, key, column, f"{label!s:.80} (line {number})")
+
+
+def _no_labels(file: Path, key: str, column: str, found: str) -> RecipeError:
+    expected = "expected whole numbers or text: save it as one of them, and nothing where there is no label"
+    return RecipeError(key, (f"found {found} in column {column} of {file}, {expected}",))
+
+
 def _unreadable(file: Path, key: str, error: Exception) -> RecipeError:
+    """To be raised. Raises MachineError itself where the file is there and cannot be read."""
+    MachineError.see(error, file)
     said = _wrong_line(file) or str(error).partition("\n")[0]
     return RecipeError(key, (f"found {file}, which cannot be read as CSV, JSON lines or Parquet: {said}",))
 
@@ -106,12 +145,12 @@ def _unreadable(file: Path, key: str, error: Exception) -> RecipeError:
 def _wrong_line(file: Path) -> str | None:
     """What is wrong with the first line that is: polars tells no number of it. None where no line is."""
     suffix = file.suffix.lower()
-    with suppress(OSError, csv.Error), file.open(newline="", encoding="utf-8", errors="replace") as lines:
+    with suppress(OSError, csv.Error), file.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
         if suffix in LINES_OF_JSON:
             for number, line in enumerate(lines, 1):
                 try:
                     json.loads(line if line.strip() else "{}")
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     return f"line {number}: {error}"
         elif suffix != ".parquet":
             rows = csv.reader(lines, delimiter=_separator(file))

@@ -19,7 +19,7 @@ from nhwc.pipelines.sources.example import Raw, shape_text
 from nhwc.pipelines.sources.example_files import RecordFile
 from nhwc.pipelines.sources.tfds_place import FEATURES, INFO
 from nhwc.validators.contract import TensorContract, image_contract
-from nhwc.validators.errors import RecipeError
+from nhwc.validators.errors import MachineError, RecipeError
 from nhwc.validators.splits import SPLIT_NAMES
 
 Framing = Literal["tfrecord", "array_record"]
@@ -105,6 +105,7 @@ def _info(folder: Path) -> Any:
         try:
             told = json.loads((folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
+            MachineError.see(error, folder / name)
             raise damaged(folder / name, "description", expected="what TFDS writes", found=str(error)) from error
         for strange in _foreign(told):
             expected = "features of tensorflow_datasets itself: others are code that would be imported"

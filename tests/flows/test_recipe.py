@@ -1,14 +1,17 @@
 """Wrong recipes: one message with the key, the value and what is allowed; all wrong keys at once."""
 
 import datetime
+import errno
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from nhwc.flows.frozen_contract import read_contract
 from nhwc.flows.recipe import parse_recipe, read_recipe
-from nhwc.validators.errors import RecipeError
+from nhwc.validators.errors import MachineError, RecipeError
 
 
 @pytest.fixture
@@ -236,6 +239,28 @@ def test_a_missing_recipe_is_one_message(tmp_path: Path) -> None:
     """The path is named."""
     with pytest.raises(RecipeError, match=r"nothing\.yaml"):
         read_recipe(tmp_path / "nothing.yaml")
+
+
+def test_a_recipe_that_may_not_be_read_is_no_wrong_recipe(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, nhwc_command: Callable[..., tuple[int, str, str]]
+) -> None:
+    """Nor is a contract: it is the machine's to mend, and the command ends with status 3."""
+    real, file = Path.read_text, folder / "x.yaml"
+    file.touch()
+
+    def forbidden(path: Path, *args: Any, **how: Any) -> str:
+        if path.name == file.name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *args, **how)
+
+    monkeypatch.setattr(Path, "read_text", forbidden)
+    monkeypatch.setattr("os.access", lambda path, *_, **__: Path(path).name != file.name)
+    for read in (read_recipe, read_contract):
+        with pytest.raises(MachineError, match=r"x.yaml: Permission denied: mend it, then run the same again"):
+            read(file)
+    status, _, said = nhwc_command("explain", file)
+    assert 3 == status
+    assert "x.yaml: Permission denied: mend it" in " ".join(said.split())
 
 
 def test_the_recorded_recipe_reads_back_equal(folder: Path) -> None:

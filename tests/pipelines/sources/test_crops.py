@@ -211,6 +211,38 @@ def test_damaged_annotations_are_one_error(
         ingest(place, COCO)
 
 
+@pytest.mark.parametrize(
+    ("part", "more", "message"),
+    [
+        (
+            "categories",
+            {"id": 17, "name": "cow"},
+            r"conflicting_label: categories found id 17 of 'cat' and 'cow' in .*train\.json, expected each id once",
+        ),
+        (
+            "categories",
+            {"id": 3, "name": "cat"},
+            r"conflicting_label: categories found name 'cat' of 17 and 3 in .*train\.json, expected each name once",
+        ),
+        (
+            "images",
+            {"id": 7, "file_name": "b.png", "height": 40, "width": 60},
+            r"images found id 7 of 'a.png' and 'b.png' in .*, expected each id once.*give each picture",
+        ),
+        ("images", {"id": 7}, r"images found id 7 of 'a.png' and \"images\[1\]: no 'file_name'\" in "),
+    ],
+)
+def test_what_stands_twice_is_refused(
+    place: Path, write_coco: Callable[[dict[str, Any]], None], part: str, more: dict[str, Any], message: str
+) -> None:
+    """As a whole: which of the two an annotation means nobody knows."""
+    said = annotations()
+    said[part] += [more]
+    write_coco(said)
+    with pytest.raises(DataError, match=message):
+        ingest(place, COCO)
+
+
 OBJECT = "<object><name>dog</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object>"
 SIZE = "<size><width>60</width><height>40</height></size>"
 
@@ -252,6 +284,25 @@ def test_damaged_xml_is_one_sample_out(place: Path, said: str, name: str, expect
     assert (name, "bad_box", "annotation", expected) == (row["path"], row["code"], row["aspect"], row["expected"])
     assert row["found"].startswith(found)
     assert 3 + ("#" in name) == manifest.filter(status="kept").height
+
+
+def test_what_lists_contradict_or_list_alone_is_told(place: Path) -> None:
+    """A picture in two splits is in none; one that no annotation tells of is missing; train twice is train."""
+    (place / "voc").mkdir()
+    (place / "JPEGImages").rename(place / "voc" / "JPEGImages")
+    write_voc(place / "voc")
+    text = (place / "voc" / "Annotations" / "a.xml").read_text()
+    (place / "voc" / "Annotations" / "b.xml").write_text(text)
+    lists = place / "voc" / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    for name, listed in {"train": "a\nb 1\n", "training": "b\n", "val": "\na\nc\n", "trainval": "d\n"}.items():
+        (lists / f"{name}.txt").write_text(listed)
+    manifest = ingest(place, {"kind": "voc", "path": "voc"}).manifest
+    assert {"train"} == set(manifest.filter(status="kept")["split"])
+    assert ["b#0", "b#1", "b#2"] == manifest.filter(status="kept")["path"].sort().to_list()
+    out = manifest.filter(status="quarantined").sort("path").select("path", "code", "found", "expected").rows()
+    twice = [(f"a#{number}", "conflicting_label", "train.txt, val.txt", "one") for number in range(3)]
+    assert [*twice, ("c", "missing_file", "none", "Annotations/c.xml, which a list of a split names")] == out
 
 
 @pytest.mark.parametrize(

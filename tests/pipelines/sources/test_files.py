@@ -11,8 +11,10 @@ import yaml
 
 from nhwc.flows.deciding import Ingested
 from nhwc.pipelines.sources.files import Files
+from nhwc.pipelines.sources.labels import Labelling, label_entries
 from nhwc.pipelines.sources.protocol import Entry
 from nhwc.validators.errors import RecipeError
+from nhwc.validators.violation import Code
 
 Ingest = Callable[..., Ingested]
 Run = Callable[..., tuple[int, str, str]]
@@ -109,6 +111,23 @@ def test_numbers_of_classes_are_named_by_the_recipe(
     version = ingest_source(recipe, to="numbers").version
     assert version is not None
     assert ("0", "1") == version.classes
+
+
+@pytest.mark.parametrize("classes", [("x", "y"), ()])
+@pytest.mark.parametrize("suffix", WRITE)
+def test_a_number_below_0_is_no_class(tmp_path: Path, suffix: str, classes: tuple[str, ...]) -> None:
+    """Of that sample; the others keep theirs, named by the recipe or not."""
+    labels = {"a": 0, "b": -1, "c": 1, "d": 7}
+    for name in labels:
+        (tmp_path / name).touch()
+    WRITE[suffix](pl.DataFrame({"path": list(labels), "label": labels.values()}), tmp_path / f"all{suffix}")
+    discovery = Files(table=tmp_path / f"all{suffix}", root=tmp_path).discover()
+    entries = label_entries(discovery, Labelling(given=True, classes=classes))
+    found = [one.violation.code if one.violation else one.label for one in entries]
+    zero, one, seven = (*classes, Code.UNKNOWN_CLASS) if classes else ("0", "1", "7")
+    assert [zero, Code.NO_CLASS, one, seven] == found
+    assert "found -1, expected the number of a class, from 0" in str(entries[1].violation)
+    assert ("0", "1", "7") == discovery.classes
 
 
 def test_a_path_that_is_no_file_of_the_root_is_one_violation(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What an attacker, or a careless hand, puts where a source is read: one violation or one clear refusal each."""
 
+import errno
 import gzip
 import io
 import json
@@ -21,7 +22,7 @@ from PIL import Image
 from nhwc.flows.deciding import Ingested
 from nhwc.flows.init import propose_recipe
 from nhwc.flows.inspect import inspect
-from nhwc.validators.errors import DataError, NhwcError, RecipeError
+from nhwc.validators.errors import DataError, MachineError, NhwcError, RecipeError
 
 GRAY = np.random.default_rng(3).integers(0, 256, (4, 8, 8), np.uint8)
 ONE: dict[str, Any] = {"image": {"rows": 4, "cols": 4, "channels": 1}, "splits": {"from": "source"}}
@@ -155,6 +156,9 @@ def encrypted(place: Path) -> None:
         (NPZ, npz(labels=np.array([True, False] * 2)), {}, ("0", "1")),
         (NPZ, npz(labels=[0, 1, 7, -1], classes=["7", "b"]), {"unknown_class": 2}, None),
         (NPZ, npz(labels=["\udce9", "b", "b", "c"]), {"no_class": 1}, ("b", "c")),
+        (NPZ, npz(labels=np.array([b"\xff", b"b", b"b", b"c"])), {"no_class": 1}, ("b", "c")),
+        (H5, hdf5(lambda h: h.update(images=GRAY, labels=[b"a", b"\xe9", b"b", b" "])), {"no_class": 2}, ("a", "b")),
+        (PARQUET, parquet(pa.array([" ", "b", "b", "c"])), {"no_class": 1}, ("b", "c")),
         (H5, hdf5(loop), {}, ("0", "1")),
         (PARQUET, parquet(pa.array([9, 10] * 2).dictionary_encode()), {}, ("9", "10")),
         (PARQUET, parquet(pa.array([True, False] * 2)), {}, ("0", "1")),
@@ -237,6 +241,7 @@ DAMAGED: list[tuple[dict[str, Any], Fill, str]] = [
     (NPZ, npz(classes=np.array([["a"], ["b"]])), r"class names found .*\(2, 1\)"),
     (NPZ, npz(classes=["a", "a"]), "class names found 'a', expected each name once"),
     (NPZ, npz(classes=["\ud800", "a"]), "'.ud800', expected each name once, in UTF-8"),
+    (NPZ, npz(classes=np.array([b"\xff", b"a"])), "'.udcff', expected each name once, in UTF-8"),
     (NPY, npy("(1125899906842624, 8, 0)", "|u1"), "shape found .*images with pixels"),
     (NPY, npy("(1125899906842624, 8, 8)", "<U0"), "dtype found <U0"),
     ({"kind": "idx", "path": "."}, links("folder"), "kind found a folder in .*t10k-images-idx3-ubyte, expected a file"),
@@ -252,7 +257,7 @@ DAMAGED: list[tuple[dict[str, Any], Fill, str]] = [
         (COCO, coco(**changed), found)
         for changed, found in [
             ({"categories": {"name": None}}, "categories"),
-            ({"categories": {"name": "b"}}, "class names found 'b', expected each name once"),
+            ({"categories": {"name": "b"}}, "categories found name 'b' of 0 and 1 in .*, expected each name once"),
         ]
     ),
 ]  # fmt: skip
@@ -266,6 +271,35 @@ def test_what_is_wrong_with_all_of_it_is_one_refusal(
     with pytest.raises(DataError, match=found) as raised:
         ingest_source(below(source), **ONE)
     assert len(raised.value.verdict.violations) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "write"),
+    [
+        (NPZ, npz()),
+        (H5, hdf5(lambda file: file.update(images=GRAY, labels=[0, 1, 0, 1]))),
+        (PARQUET, parquet()),
+        (TAR, tar("a")),
+        (COCO, coco()),
+        ({"kind": "files", "path": "it.csv"}, lambda place: (place / "it.csv").write_text("path,label\na,b\n")),
+    ],
+    ids=lambda one: one["kind"] if isinstance(one, dict) else "",
+)
+def test_what_may_not_be_read_is_the_machines(
+    place: Path, ingest_source: Ingest, monkeypatch: pytest.MonkeyPatch, source: dict[str, Any], write: Fill
+) -> None:
+    """And not damaged: nothing has to be fetched again."""
+    write(place)
+    opened = Path.open
+
+    def forbidden(path: Path, *args: Any, **how: Any) -> Any:
+        if path.stem == "it":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *args, **how)
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    with pytest.raises(MachineError, match=r"in/it\.\w+: Permission denied: mend it, then run the same again"):
+        ingest_source(below(source), **ONE)
 
 
 def both_kinds_of_labels(place: Path) -> None:

@@ -1,5 +1,7 @@
 """Labels and given splits: from folders or from a file, every entry labelled or quarantined with the reason."""
 
+from codecs import BOM_UTF8
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -122,16 +124,18 @@ def test_label_files_are_read_as_text(tmp_path: Path, suffix: str) -> None:
 
 
 def test_empty_cells_say_nothing(tmp_path: Path) -> None:
-    """Blank lines are passed over; "", null and NaN are no label."""
+    """Blank lines are passed over; "", null, NaN and blanks are no label."""
     csv, parquet = tmp_path / "labels.csv", tmp_path / "labels.parquet"
     csv.write_text('path,label,split\na.png,cat,test\n\n,,\nb.png,"",""\nc.png,,\n"",,\n\n')
     cat, none = frozenset({"cat"}), frozenset[str]()
     expected = {"a.png": Listed(labels=cat, splits=frozenset({"test"}))}
     expected |= {name: Listed(labels=none, splits=none) for name in ("b.png", "c.png")}
     assert expected == read_label_file(csv, with_splits=True)
-    pl.DataFrame({"path": ["a.png", "b.png", None], "label": [1.0, float("nan"), None]}).write_parquet(parquet)
-    found = read_label_file(parquet, with_splits=False)
-    assert {"a.png": {"1.0"}, "b.png": set()} == {name: set(said.labels) for name, said in found.items()}
+    blanks = {"path": ["a.png", "b.png", None], "label": ["cat", " \u00a0", "\t"], "split": ["test", " ", ""]}
+    pl.DataFrame(blanks).write_parquet(parquet)
+    assert {name: expected[name] for name in ("a.png", "b.png")} == read_label_file(parquet, with_splits=True)
+    pl.DataFrame({"path": ["a.png"], "label": [None], "split": [float("nan")]}).write_parquet(parquet)
+    assert {"a.png": Listed(labels=none, splits=none)} == read_label_file(parquet, with_splits=True)
 
 
 @pytest.mark.parametrize(
@@ -139,14 +143,31 @@ def test_empty_cells_say_nothing(tmp_path: Path) -> None:
     [
         (pl.Series([["cat"], ["dog"]]), "found List.* in column label of .*, expected text or numbers"),
         (pl.Series([b"cat", b"\xff\xfe"]), "cannot be read as CSV, JSON lines or Parquet"),
+        (pl.Series([1.0, None]), "found Float64 in column label of .*, expected whole numbers or text: save it as one"),
+        (pl.Series([date(2026, 1, 1)] * 2), "found Date in column label of .*, expected whole numbers or text"),
         (pl.Series(["cat", "dog"]), "found no path in row 2 of "),
     ],
 )
 def test_a_wrong_parquet_of_labels_is_one_message(tmp_path: Path, label: pl.Series, message: str) -> None:
-    """Lists and bytes that are not UTF-8 are no labels."""
+    """Lists, floats, dates and bytes that are not UTF-8 are no labels."""
     pl.DataFrame({"path": ["a.png", None], "label": label}).write_parquet(tmp_path / "labels.parquet")
     with pytest.raises(RecipeError, match=message):
         read_label_file(tmp_path / "labels.parquet", with_splits=False)
+
+
+JSON_LINES = b'{"path": "a", "label": "b"}\n\n{"path": "c", "label": %b}\n'
+
+
+@pytest.mark.parametrize("label", ["[1]", "{}", "1.5", " cat", "07"])
+def test_text_stays_as_it_is_whatever_it_looks_like(tmp_path: Path, label: str) -> None:
+    """In lines of JSON too, and behind a byte order mark, which Windows puts before them."""
+    lines, csv = tmp_path / "labels.jsonl", tmp_path / "labels.csv"
+    lines.write_bytes(BOM_UTF8 + (JSON_LINES % f'"{label}"'.encode()).replace(b"\n", b"\r\n"))
+    csv.write_bytes(BOM_UTF8 + f"path,label\r\na,b\r\nc,{label}\r\n".encode())
+    for file in (lines, csv):
+        assert {"a": {"b"}, "c": {label}} == {
+            name: set(said.labels) for name, said in read_label_file(file, with_splits=False).items()
+        }
 
 
 @pytest.mark.parametrize(
@@ -160,6 +181,23 @@ def test_a_wrong_parquet_of_labels_is_one_message(tmp_path: Path, label: pl.Seri
             "labels.jsonl",
             b'{"path": "a", "label": {"x": "b"}}\n',
             "found Struct(.*) in column label of .*expected text",
+        ),
+        (
+            "labels.jsonl",
+            JSON_LINES % b'["b", "c"]',
+            r"found \['b', 'c'\] \(line 3\) in column label of .*: save it as",
+        ),
+        ("labels.jsonl", JSON_LINES % b'{"x": 1}', r"found {'x': 1} \(line 3\) in column label of .*, expected whole"),
+        ("labels.jsonl", JSON_LINES % b"1.5", r"found 1.5 \(line 3\) in column label of .*, expected whole numbers or"),
+        (
+            "labels.jsonl",
+            b'{"path": "a", "label": 1.0}\n',
+            "found Float64 in column label of .*, expected whole numbers",
+        ),
+        (
+            "labels.jsonl",
+            BOM_UTF8 + b'{"path": "a"}\n{oops\n',
+            "JSON lines or Parquet: line 2: Expecting property name",
         ),
         ("labels.csv", b"path,label,label\na,b,c\n", "found column label twice in .*labels.csv, expected it once"),
         ("labels.csv", b"path,label\n\xff\xfe\xff,b\n", "cannot be read as CSV, JSON lines or Parquet"),
@@ -192,5 +230,25 @@ def test_classes_as_a_whole_are_reported() -> None:
     discovery = Discovery(entries=(), folders=("Hat", "hat", "empty", "hat/sub", ".hidden"))
     found = class_findings(discovery, Labelling(), ["Hat", "hat"], ("Hat", "hat"))
     assert [(Code.EMPTY_CLASS, "none in empty"), (Code.CASE_TWINS, "Hat, hat")] == [(f.code, f.found) for f in found]
+    assert "names that are told apart by eye" == found[1].expected
     splits = class_findings(Discovery(entries=()), Labelling(), ["train", "val"], ("train", "val"))
     assert [Code.SPLIT_FOLDERS] == [finding.code for finding in splits]
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (("Hat", "hat"), "Hat, hat"),
+        (("caf\u00e9", "cafe\u0301"), r"'cafe\u0301', 'caf\xe9'"),
+        (("\u00c9", "e\u0301"), r"'e\u0301', '\xc9'"),
+        (("cat", "cat "), "'cat', 'cat '"),
+        (("cat", "\u00a0Cat"), r"'cat', '\xa0Cat'"),
+        (("stra\u00dfe", "STRASSE"), "STRASSE, stra\u00dfe"),
+        (("x\u00b2", "x2"), None),
+        (("hat", "h at"), None),
+    ],
+)
+def test_names_that_look_alike_are_told(names: tuple[str, ...], shown: str | None) -> None:
+    """By case, by blanks at their ends, by how an accent is composed: with escapes where they would look the same."""
+    found = class_findings(Discovery(entries=()), Labelling(), names, names)
+    assert ([] if shown is None else [(Code.CASE_TWINS, shown)]) == [(one.code, one.found) for one in found]

@@ -14,8 +14,11 @@ import webdataset
 import yaml
 
 from nhwc.flows.deciding import Ingested
+from nhwc.pipelines.sources.labels import Labelling, label_entries
+from nhwc.pipelines.sources.table import Listed
 from nhwc.pipelines.sources.webdataset import MOST_LABEL_BYTES, WebDataset
 from nhwc.validators.errors import DataError, RecipeError
+from nhwc.validators.violation import Code
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(56)
 Ingest = Callable[..., Ingested]
@@ -95,6 +98,19 @@ def test_numbers_of_classes_are_named_by_the_recipe(
     version = ingest_source(recipe, to="numbers").version
     assert version is not None
     assert ("0", "1") == version.classes
+
+
+def test_a_number_below_0_is_no_class(tmp_path: Path) -> None:
+    """Of that sample alone: the others are numbers of classes still."""
+    labels = enumerate([b"0", b"-1", b"1"])
+    members = [one for number, cls in labels for one in ((f"{number}.png", PNG), (f"{number}.cls", cls))]
+    one = source(write_tar(tmp_path / "a.tar", members))
+    discovery = one.discover()
+    assert (True, ("0", "1")) == (discovery.numbered, discovery.classes)
+    entries = label_entries(discovery, Labelling(given=True, classes=("cat", "dog")))
+    assert ["cat", Code.NO_CLASS, "dog"] == [one.violation.code if one.violation else one.label for one in entries]
+    listed = {name: Listed(labels=frozenset({"cat"}), splits=frozenset()) for name in ("a.tar/0", "a.tar/1", "a.tar/2")}
+    assert {"cat"} == {one.label for one in label_entries(discovery, Labelling(listed=listed))}
 
 
 def test_one_tar_is_a_source_too(tmp_path: Path) -> None:
