@@ -118,7 +118,7 @@ def run_export(dataset: str | Path, asked: Asked, *, progress: Progress = no_pro
     try:
         version = Version.open(dataset)
     except RecipeError as error:
-        problems = [*error.problems, *problems]
+        problems = [*error.lines, *problems]
     if version is not None and asked.folder.resolve().is_relative_to(version.dataset.resolve()):
         problems.append(f"out: found {asked.out}, which lies in the dataset: name a place outside of it")
     if version is None or problems:
