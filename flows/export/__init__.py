@@ -22,6 +22,7 @@ from nhwc.flows.verify import verify
 from nhwc.pipelines.checksums import CHECKSUMS, sha256_of
 from nhwc.pipelines.remote import is_url
 from nhwc.pipelines.version import Version
+from nhwc.validators.argument import PATH, wrong_place
 from nhwc.validators.errors import MachineError, RecipeError
 from nhwc.validators.splits import SPLITS
 
@@ -50,7 +51,9 @@ class Asked:
         problems = []
         if self.to not in FORMS:
             problems.append(f"to: found {self.to!r}, expected one of {', '.join(FORMS)}")
-        if is_url(self.out):
+        if wrong := wrong_place(self.out, expected=PATH):
+            problems.append(f"out: {wrong}")
+        elif is_url(self.out):
             problems.append(f"out: found {self.out}, expected a folder on this machine: export there, then copy it")
         elif self.folder.name in ("", ".."):
             problems.append(f"out: found {str(self.out)!r}, expected a folder that is not there yet")

@@ -84,3 +84,52 @@ def test_a_password_in_a_url_is_not_repeated() -> None:
     told = refused(lambda: nhwc.load("s3://me:secret@bucket/pets"))
     assert "  dataset: found credentials in a s3:// URL" in told[1]
     assert "secret" not in str(told)
+
+
+GATED = "expected the path or URL of a dataset, a recipe or its path, or a tf.data.Dataset"
+PATH = "expected a path, as text or pathlib.Path"
+WRONG: list[tuple[Callable[[], object], str, str]] = [
+    (lambda: nhwc.gate(None), "nhwc.gate", f"data: found None, {GATED}"),
+    (lambda: nhwc.gate(np.zeros(3)), "nhwc.gate", f"data: found an object of type ndarray, {GATED}"),
+    (lambda: nhwc.gate("x", foo=1), "nhwc.gate", "foo: unknown option, expected some of baseline, contract, rules, mo"),
+    (lambda: nhwc.gate("x", verify="x"), "nhwc.gate", "verify: found 'x', expected True or False"),
+    (lambda: nhwc.gate("x", verify=""), "nhwc.gate", "verify: found '', expected True or False"),
+    (lambda: nhwc.gate("x", channels_first=1), "nhwc.gate", "channels_first: found 1, expected True or False"),
+    (lambda: nhwc.gate("x", baseline=1), "nhwc.gate", f"baseline: found 1, {PLACE}"),
+    (lambda: nhwc.gate("x", contract=b"x"), "nhwc.gate", f"contract: found b'x', {PATH}"),
+    (lambda: nhwc.gate("x", rules={"dark": "off"}), "nhwc.gate", f"rules: found an object of type dict, {PATH}"),
+    (lambda: nhwc.gate("x", samples=0), "nhwc.gate", "samples: found 0, expected a whole number, at least 1"),
+    (lambda: nhwc.gate("x", classes="cat"), "nhwc.gate", "classes: found 'cat', expected class names in the order of"),
+    (lambda: nhwc.gate("x", classes=[1]), "nhwc.gate", "classes: found an object of type list, expected class names"),
+    (lambda: nhwc.ingest({}), "nhwc.ingest", "recipe: found an object of type dict, expected the path of a recipe, or"),
+    (lambda: nhwc.ingest("x", workers="a"), "nhwc.ingest", "workers: found 'a', expected a whole number, at least 1"),
+    (lambda: nhwc.ingest("x", address=5), "nhwc.ingest", "address: found 5, expected text"),
+    (lambda: nhwc.ingest("x", direct="no"), "nhwc.ingest", "direct: found 'no', expected True or False"),
+    (lambda: nhwc.ingest("x", gate="yes"), "nhwc.ingest", "gate: found 'yes', expected True, False, or options of nh"),
+    (lambda: nhwc.audit(5), "nhwc.audit", f"folder: found 5, {PATH}"),
+    (lambda: nhwc.export("x", to="npz", out=None), "nhwc.export", f"out: found None, {PATH}"),
+    (lambda: nhwc.load_image(None), "load_image", f"path: found None, {PATH}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "where", "problem"), WRONG)
+def test_a_wrong_type_is_told_by_the_arguments_name(call: Callable[[], object], where: str, problem: str) -> None:
+    """Under that of the function."""
+    told = refused(call)
+    assert f"{where}:" == told[0]
+    assert any(line.startswith(f"  {problem}") for line in told[1:])
+
+
+@pytest.mark.parametrize(
+    ("call", "names"),
+    [
+        (lambda: nhwc.gate(None, foo=1, verify=0, samples="a"), ["data", "foo", "verify", "samples"]),
+        (lambda: nhwc.ingest(None, direct=0, gate=1, engine="processes", workers=0),
+         ["recipe", "direct", "gate", "workers"]),
+        (lambda: nhwc.export(None, to="zip", out=5), ["dataset", "to", "out"]),
+        (lambda: nhwc.load_image(b"x", (0, 1), channels=2), ["path", "target_size", "channels"]),
+    ],
+)  # fmt: skip
+def test_all_that_is_wrong_is_told_at_once(call: Callable[[], object], names: list[str]) -> None:
+    """A line each."""
+    assert names == [line.split(":")[0].strip() for line in refused(call)[1:]]
