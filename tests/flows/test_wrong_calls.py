@@ -44,9 +44,13 @@ def test_all_that_is_wrong_with_a_draw_is_told_at_once() -> None:
     assert ["sample", "seed"] == [line.split(":")[0].strip() for line in told[2:]]
 
 
-def test_numpys_numbers_draw_too(photos: Path, recipe_for: Callable[..., Recipe]) -> None:
-    """They are whole numbers."""
+@pytest.mark.usefixtures("photos")
+def test_numpys_numbers_draw_too(recipe_for: Callable[..., Recipe]) -> None:
+    """They are whole numbers. And what is no path is none where the version is right, too."""
     version = nhwc.ingest(recipe_for(), direct=True)
+    assert ["nhwc.export:", f"  out: found None, {PATH}"] == refused(
+        lambda: nhwc.export(version.folder, to="npz", out=None)  # type: ignore[arg-type]
+    )
     assert {"images": 1} == nhwc.verify(version.folder, sample=np.int64(1), seed=np.uint8(3)).figures  # type: ignore[arg-type]
 
 
