@@ -133,7 +133,7 @@ class Version:
     @classmethod
     def _at_url(cls, url: str) -> Version:
         if problem := url_problem(url):
-            raise RecipeError("dataset", (problem,))  # which names the URL, but where that holds a password
+            raise RecipeError("dataset" if "@" in url else url, (problem,))  # no password is repeated
         remote, number = open_remote(url)
         return cls(dataset=mirror_of(remote.url), number=number, remote=remote)
 

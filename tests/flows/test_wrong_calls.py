@@ -68,7 +68,7 @@ READERS: dict[str, Callable[..., object]] = {
     [
         ("nowhere", "nowhere: found no such folder, expected a published dataset"),
         (Path("/"), "/: found a folder that is no dataset, expected a published dataset"),
-        ("s3://", "dataset: found 's3://', which names no bucket"),
+        ("s3://", "s3://: found 's3://', which names no bucket"),
         (None, f"dataset: found None, {PLACE}"),
         (5, f"dataset: found 5, {PLACE}"),
         (b"pets", f"dataset: found b'pets', {PLACE}"),
