@@ -33,6 +33,7 @@ from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.sources.folder import Folder
 from nhwc.pipelines.sources.protocol import Discovery, Entry, Source
 from nhwc.pipelines.stage import Stage
+from nhwc.validators.argument import PATH, named, wrong_place
 from nhwc.validators.contract import image_contract
 from nhwc.validators.errors import RecipeError
 from nhwc.validators.manifest import frame
@@ -61,6 +62,8 @@ def audit(folder: str | Path) -> Verdict:
 
     Raises RecipeError where there is no such folder.
     """
+    if problems := named(folder=wrong_place(folder, expected=PATH)):
+        raise RecipeError("nhwc.audit", tuple(problems))
     return judge_subject(audited(Path(folder)), GateOptions())
 
 

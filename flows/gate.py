@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,6 +15,7 @@ from nhwc.flows.recipe import Recipe, read_recipe
 from nhwc.flows.subject import Subject, dataset_subject, draft_subject, version_subject
 from nhwc.flows.verify import verify as verify_version
 from nhwc.pipelines.version import Version
+from nhwc.validators.argument import PATH, named, shown, wrong_flag, wrong_number, wrong_place
 from nhwc.validators.balance import judge_balance
 from nhwc.validators.contract import TensorContract
 from nhwc.validators.duplicates import duplicate_findings
@@ -59,6 +60,18 @@ class GateOptions:
     classes: Sequence[str] = ()
     samples: int | None = None
 
+    def problems(self) -> list[str]:
+        """A line for each that is of no type that it may have. What else is wrong is told where it is used."""
+        return named(
+            baseline=wrong_place(self.baseline, optional=True),
+            contract=wrong_place(self.contract, expected=PATH, optional=True),
+            rules=wrong_place(self.rules, expected=PATH, optional=True),
+            channels_first=wrong_flag(self.channels_first),
+            verify=wrong_flag(self.verify),
+            classes=_wrong_classes(self.classes),
+            samples=wrong_number(self.samples, least=1, optional=True),
+        )
+
     def as_arguments(self, data: str) -> list[str]:
         """The arguments of `nhwc gate` that ask for the same, where the model is a file."""
         said = [data]
@@ -83,8 +96,38 @@ def gate(data: Gated, **options: Any) -> Verdict:
 
     Raises RecipeError for wrong arguments, and DataError where the version's own files are damaged.
     """
-    chosen = GateOptions(**options)
+    chosen = called_with(data, options)
     return judge_subject(open_subject(data, chosen), chosen)
+
+
+def called_with(data: object, options: Mapping[str, Any]) -> GateOptions:
+    """The options of a call of the gate. Raises RecipeError for all that is of a wrong type, or unknown, at once."""
+    problems = [*named(data=_wrong_data(data)), *wrong_options(options)]
+    if problems:
+        raise RecipeError("nhwc.gate", tuple(problems))
+    return GateOptions(**options)
+
+
+def wrong_options(options: Mapping[str, Any]) -> list[str]:
+    """A line for each option, by its name, that is unknown or of a wrong type."""
+    known = [field.name for field in fields(GateOptions)]
+    unknown = [name for name in options if name not in known]
+    right = {name: value for name, value in options.items() if name in known}
+    lines = [f"{name}: unknown option, expected some of {', '.join(known)}" for name in unknown]
+    return [*lines, *GateOptions(**right).problems()]
+
+
+def _wrong_data(data: object) -> str | None:
+    if hasattr(data, "element_spec") or isinstance(data, Recipe):
+        return None
+    return wrong_place(data, expected="the path or URL of a dataset, a recipe or its path, or a tf.data.Dataset")
+
+
+def _wrong_classes(classes: object) -> str | None:
+    several = isinstance(classes, Collection) and not isinstance(classes, str | bytes)
+    if several and all(isinstance(one, str) for one in classes):  # type: ignore[attr-defined]
+        return None
+    return f"found {shown(classes)}, expected class names in the order of their ids"
 
 
 def open_subject(data: Gated, options: GateOptions) -> Subject:
@@ -106,12 +149,10 @@ def open_subject(data: Gated, options: GateOptions) -> Subject:
 def draft_options(options: Mapping[str, Any]) -> GateOptions:
     """The gate that an ingest's draft has to pass before it is published.
 
-    Raises RecipeError where an option is unknown, or does not go with what is not published yet.
+    Raises RecipeError where an option is unknown or of a wrong type, or does not go with what is not published yet.
     """
-    known = [field.name for field in fields(GateOptions)]
-    if unknown := sorted(set(options) - set(known)):
-        problems = (f"{name}: unknown option, expected some of {', '.join(known)}" for name in unknown)
-        raise RecipeError("gate", tuple(problems))
+    if problems := wrong_options(options):
+        raise RecipeError("nhwc.gate", tuple(problems))
     chosen = GateOptions(**options)
     _refuse(chosen, "a recipe", classes=(), samples=None)
     _of_model_alone(chosen)

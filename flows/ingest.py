@@ -26,7 +26,8 @@ from nhwc.flows.shards import of_the_moment
 from nhwc.flows.steps import Progress, Step, no_progress, run_now
 from nhwc.flows.upload import mirrored
 from nhwc.pipelines.version import Version
-from nhwc.validators.errors import DataError, MachineError
+from nhwc.validators.argument import named, shown, wrong_flag, wrong_place
+from nhwc.validators.errors import DataError, MachineError, RecipeError
 from nhwc.validators.violation import Code
 
 if TYPE_CHECKING:
@@ -61,9 +62,11 @@ def ingest(
     Raises RecipeError for a wrong recipe, gate or engine, DataError where the data is over its budget or refused by the
     gate (nothing is published then), and MachineError where disk, network, a worker or Prefect's server fails.
     """
-    asked, options = read_recipe(recipe), EngineOptions(name=engine, workers=workers, address=address)
+    options = EngineOptions(name=engine, workers=workers, address=address)
+    if problems := [*_wrong_types(recipe, direct, gate), *options.problems()]:
+        raise RecipeError("nhwc.ingest", tuple(problems))
     judging: Mapping[str, Any] | None = ({} if gate else None) if isinstance(gate, bool) else gate
-    chosen = gate_options(judging)
+    asked, chosen = read_recipe(recipe), gate_options(judging)
     if direct:
         ingested = run_ingest(asked, engine=options, gate=chosen)
     else:
@@ -73,6 +76,17 @@ def ingest(
     if ingested.version is None:
         raise DataError(ingested.verdict)
     return ingested.version
+
+
+def _wrong_types(recipe: object, direct: object, gate: object) -> list[str]:
+    """A line for each argument that is of no type that it may have."""
+    of_gate = "expected True, False, or options of nhwc.gate by name, as {'baseline': 'datasets/pets/1.0.0'}"
+    wrong_recipe = wrong_place(recipe, expected="the path of a recipe, or a Recipe")
+    return named(
+        recipe=None if isinstance(recipe, Recipe) else wrong_recipe,
+        direct=wrong_flag(direct),
+        gate=None if isinstance(gate, bool | Mapping | None) else f"found {shown(gate)}, {of_gate}",
+    )
 
 
 def gate_options(asked: Mapping[str, Any] | None) -> GateOptions | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ _FILES = (
     ("checks", "file", "a Python file of pandera rules", "it is Python that is run, so fetch it yourself"),
 )
 """Part and key of each file that a recipe names, what it is, and why it is no URL."""
+
+_UNKNOWN = "?"
+_SOMEWHERE = Path("/", *[_UNKNOWN] * 64)
+"""A recipe's folder of which nothing is known: deeper than any path leads up from it."""
 
 
 def place_problems(parts: dict[str, Any], base: Path) -> list[str]:
@@ -82,6 +87,26 @@ def _in_one_another(to: str, place: str, source: str) -> str:
         f"publish.to: found {to!r}, but {place} and source.path {source!r} lie in one another: nothing is ever written "
         "into the source"
     )
+
+
+def place_beside(dataset: Path, place: str, *, named: str) -> Path | None:
+    """Where a source lies that the recipe of a published dataset names; None where that is a URL or cannot be told.
+
+    The paths are relative to the recipe's folder, which is not recorded, but the dataset lies where the recipe says.
+
+    Args:
+        dataset: its folder, links followed.
+        place: the source's path or URL.
+        named: the dataset's path or URL, as the recipe says it.
+    """
+    if is_url(place):
+        return None
+    if Path(place).is_absolute():
+        return Path(place)
+    if is_url(named) or Path(named).is_absolute():
+        return None
+    way = Path(os.path.relpath(_SOMEWHERE / place, _SOMEWHERE / named))
+    return None if _UNKNOWN in way.parts else Path(os.path.normpath(dataset / way))
 
 
 def writes_into(source: Path, *, to: Path, dataset: str) -> bool:

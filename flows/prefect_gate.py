@@ -23,7 +23,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from nhwc.flows.gate import GateOptions, judge_subject, open_subject
+from nhwc.flows.gate import called_with, judge_subject, open_subject
 from nhwc.flows.subject import Subject
 from nhwc.flows.summary import artifact_key
 from nhwc.flows.verdict_text import as_markdown, as_table, one_line
@@ -51,7 +51,7 @@ def gate_flow(data: Any, options: dict[str, Any] | None = None) -> State[Any]:
     """
     try:
         verdict, said = _shown(data, options or {})
-    except (NhwcError, TypeError) as error:
+    except NhwcError as error:
         return Failed(message=str(error), data=error)
     if not verdict.passed:
         return Failed(message=said, data=DataError(verdict))
@@ -60,7 +60,7 @@ def gate_flow(data: Any, options: dict[str, Any] | None = None) -> State[Any]:
 
 def _shown(data: Any, options: dict[str, Any]) -> tuple[Verdict, str]:
     """The verdict, its line, and both shown as artifacts."""
-    chosen = GateOptions(**options)
+    chosen = called_with(data, options)
     subject = open_subject(data, chosen)
     verdict = judge_subject(subject, chosen)
     _show(verdict, subject)

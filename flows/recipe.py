@@ -15,11 +15,11 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import SkipJsonSchema
 
-from nhwc.flows.places import place_problems
+from nhwc.flows.places import place_beside, place_problems
 from nhwc.flows.printable import printable
 from nhwc.flows.recipe_part import Part, PathText
 from nhwc.flows.recipe_yaml import read_yaml, unfit
-from nhwc.flows.source_recipes import KINDS, SourceRecipe, kind_of
+from nhwc.flows.source_recipes import KINDS, Kind, SourceRecipe, kind_of
 from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.mirror import mirror_of
 from nhwc.pipelines.remote import Remote, is_url
@@ -231,6 +231,14 @@ class Recipe(Part):
 def recorded_checks(version: Version) -> CheckRecipe:
     """The checks of the recipe that a version recorded. Raises DataError where that is damaged."""
     return version.recorded("checks", lambda checks: CheckRecipe.model_validate_json(json.dumps(checks)))
+
+
+def recorded_source(version: Version) -> Path | None:
+    """Where the source lies that a version was made from, if that can be told. Raises DataError where it is damaged."""
+    kind: Kind = version.recorded("source", lambda plain: KINDS[plain["kind"]].model_validate_json(json.dumps(plain)))
+    to, name = version.recorded("publish", lambda publish: str(publish["to"])), version.recorded("dataset", str)
+    named = to if is_url(to) else str(Path(to, name))
+    return place_beside(version.dataset.resolve(), kind.place, named=named)
 
 
 def read_recipe(source: str | Path | Recipe) -> Recipe:

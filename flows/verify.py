@@ -17,7 +17,8 @@ from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.remote import is_url
 from nhwc.pipelines.store import Images, open_shard, pixel_hash
 from nhwc.pipelines.version import Latest, Version, numbers_in
-from nhwc.validators.errors import DataError, MachineError
+from nhwc.validators.argument import named, wrong_number, wrong_place
+from nhwc.validators.errors import DataError, MachineError, RecipeError
 from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
 
@@ -34,8 +35,14 @@ def verify(dataset: str | Path, *, sample: int | None = None, seed: int = 0) -> 
         seed: of that draw.
 
     Every damage found is a violation; those of pixels name the sample. Where there is any, no shard is taken on trust
-    by the next ingest. Raises RecipeError where nothing is published.
+    by the next ingest. Raises RecipeError for wrong arguments, all at once, and where nothing is published.
     """
+    if problems := named(
+        dataset=wrong_place(dataset),
+        sample=wrong_number(sample, least=1, optional=True),
+        seed=wrong_number(seed, least=0),
+    ):
+        raise RecipeError("nhwc.verify", tuple(problems))
     unnamed = None if is_url(dataset) else _damaged_latest(Path(dataset))
     if unnamed is not None:
         return Verdict(violations=(unnamed,))

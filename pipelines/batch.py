@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nhwc.pipelines.cast import SCALES, ChannelStatistics, New, cast_contract
+from nhwc.validators.argument import named, wrong_flag, wrong_number
 from nhwc.validators.contract import TensorContract
 
 Array = np.ndarray[Any, Any]
@@ -39,21 +40,19 @@ class BatchOptions:
 
     def problems(self) -> list[str]:
         """Everything that is wrong with them whatever the version, a line each."""
-
-        def whole(value: object, least: int) -> bool:
-            return isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**63
-
-        problems = []
-        for name, least in (("batch_size", 1), ("seed", 0), ("start_batch", 0)):
-            if not whole(getattr(self, name), least):
-                problems.append(f"{name}: found {getattr(self, name)!r}, expected a whole number, at least {least}")
-        for name in ("shuffle", "channels_first", "drop_remainder", "with_ids"):
-            if not isinstance(getattr(self, name), bool):
-                problems.append(f"{name}: found {getattr(self, name)!r}, expected True or False")
+        problems = named(
+            batch_size=wrong_number(self.batch_size, least=1),
+            seed=wrong_number(self.seed, least=0),
+            start_batch=wrong_number(self.start_batch, least=0),
+            shuffle=wrong_flag(self.shuffle),
+            channels_first=wrong_flag(self.channels_first),
+            drop_remainder=wrong_flag(self.drop_remainder),
+            with_ids=wrong_flag(self.with_ids),
+        )
         if not (
             _is_pair(self.shard)
-            and whole(self.shard[1], 1)
-            and whole(self.shard[0], 0)
+            and wrong_number(self.shard[1], least=1) is None
+            and wrong_number(self.shard[0], least=0) is None
             and self.shard[0] < self.shard[1]
         ):
             problems.append(f"shard: found {self.shard!r}, expected (index, count) with 0 <= index < count")

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from nhwc.pipelines.convert import convert
 from nhwc.pipelines.decode import Decoder, Encoded, as_it_comes, decode, decoder_of, reduction
@@ -16,6 +17,7 @@ from nhwc.pipelines.image_recipe import ImageRecipe, Method, ResizeRecipe
 from nhwc.pipelines.probe import HeaderFacts, admit, notes, probe
 from nhwc.pipelines.resize import resize
 from nhwc.pipelines.stage import Array, Stage, run_stages
+from nhwc.validators.argument import PATH, named, wrong_place
 from nhwc.validators.contract import image_contract
 from nhwc.validators.errors import DataError, MachineError, RecipeError, SampleRefused
 from nhwc.validators.measure import measure
@@ -190,7 +192,7 @@ def load_image(
 
     Args:
         path: of the file.
-        target_size: (rows, cols); None: as the file is.
+        target_size: (rows, cols), of at most 100,000,000 pixels; None: as the file is.
         channels: 1 gray, 3 RGB, 4 RGBA.
         method: nearest, bilinear, bicubic, lanczos or area; those but nearest are antialiased.
         dtype: uint8 or float32 in [0, 255] (float32 with whole values, as from keras), or uint16 in [0, 65535].
@@ -203,9 +205,9 @@ def load_image(
         RecipeError: there is no such file, or an argument is wrong.
         MachineError: the file is there but cannot be read.
     """
-    source = Path(path)
-    if problems := _call_problems(source, target_size, channels=channels, method=method, dtype=dtype):
+    if problems := _call_problems(path, target_size, channels=channels, method=method, dtype=dtype):
         raise RecipeError("load_image", problems)
+    source = Path(path)
     try:
         content = source.read_bytes()
     except OSError as error:
@@ -235,13 +237,16 @@ def _own_size(content: bytes, source: Path) -> tuple[int, int]:
     return (facts.cols, facts.rows) if facts.orientation >= 5 else (facts.rows, facts.cols)
 
 
-def _call_problems(source: Path, target_size: object, *, channels: int, method: str, dtype: str) -> tuple[str, ...]:
-    problems = []
-    if not source.is_file():
-        problems.append(f"path: {source} is {'a folder' if source.is_dir() else 'not there'}")
+def _call_problems(path: Any, target_size: object, *, channels: int, method: str, dtype: str) -> tuple[str, ...]:
+    problems = named(path=wrong_place(path, expected=PATH))
+    if not problems and not Path(path).is_file():
+        problems.append(f"path: {path} is {'a folder' if Path(path).is_dir() else 'not there'}")
     sizes = target_size if isinstance(target_size, (tuple, list)) else ()
     if target_size is not None and (len(sizes) != 2 or any(type(size) is not int or size < 1 for size in sizes)):
         problems.append(f"target_size: {target_size!r} is not (rows, cols), two positive whole numbers")
+    elif sizes and (pixels := prod(sizes)) > ImageRecipe.max_pixels:
+        wanted = f"at most {ImageRecipe.max_pixels:,}: ask for a smaller image"
+        problems.append(f"target_size: rows x cols are {pixels:,} pixels, expected {wanted}")
     for name, value, choices in (
         ("channels", channels, (1, 3, 4)),
         ("method", method, get_args(Method)),

@@ -127,7 +127,7 @@ def planned(dataset: str | Path, options: BatchOptions, *, face: str) -> Plan:
     try:
         version = Version.open(dataset)
     except RecipeError as error:
-        raise RecipeError(face, (*error.problems, *problems)) from error
+        raise RecipeError(face, (*error.lines, *problems)) from error
     return _plan_of(version, options, problems, face=face)
 
 

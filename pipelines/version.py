@@ -20,6 +20,7 @@ from nhwc.pipelines.image_recipe import ImageRecipe
 from nhwc.pipelines.mirror import NUMBER, fetch_shard, mirror_of, open_remote, stored_shards
 from nhwc.pipelines.remote import Found, Remote, is_url, url_problem
 from nhwc.pipelines.store import Shard, open_shard
+from nhwc.validators.argument import wrong_place
 from nhwc.validators.contract import TensorContract
 from nhwc.validators.errors import DataError, MachineError, RecipeError
 from nhwc.validators.verdict import Verdict
@@ -104,6 +105,8 @@ class Version:
     @classmethod
     def at(cls, path: str | Path) -> Version:
         """The same, without a look into its files. Raises RecipeError where nothing is published there."""
+        if wrong := wrong_place(path):
+            raise RecipeError("dataset", (wrong,))
         if is_url(path):
             return cls._at_url(str(path))
         path = Path(path)
@@ -130,7 +133,7 @@ class Version:
     @classmethod
     def _at_url(cls, url: str) -> Version:
         if problem := url_problem(url):
-            raise RecipeError(url, (problem,))
+            raise RecipeError("dataset" if "@" in url else url, (problem,))  # no password is repeated
         remote, number = open_remote(url)
         return cls(dataset=mirror_of(remote.url), number=number, remote=remote)
 

@@ -7,8 +7,10 @@ three checkers (`spec`, `guard`, `array`) differ only in how they find it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,10 +31,25 @@ INTEGER_RANGES: dict[str, tuple[int, int]] = {
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a tensor: its name and the sizes that are allowed (None: any)."""
+    """One axis of a tensor: its name and the sizes that are allowed (None: any).
+
+    Raises ValueError where it has no name, or a size that no axis can have.
+    """
 
     name: str
     size: Size = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no axis is."""
+        problems = []
+        if not isinstance(self.name, str) or not self.name:
+            problems.append(f"name: found {self.name!r}, expected text, as 'rows'")
+        several = isinstance(self.size, tuple)
+        sizes = self.size if isinstance(self.size, tuple) else () if self.size is None else (self.size,)
+        if (several and not sizes) or not all(type(one) is int and one >= 0 for one in sizes):
+            problems.append(f"size: found {self.size!r}, expected a whole number, a tuple of some, or None: any")
+        if problems:
+            raise ValueError(f"Axis: {'; '.join(problems)}")
 
     def allows(self, size: int) -> bool:
         """Whether an axis of this size keeps the contract."""
@@ -59,11 +76,18 @@ class TensorContract:
         axes: the axes in order, for instance rows, cols, channels.
         dtype: the dtype's name, or a tuple of the names that are allowed.
         value_range: lowest and highest value allowed, both included; None: any finite or other value.
+
+    Raises ValueError, with all that is wrong, where no tensor can be so.
     """
 
     axes: tuple[Axis, ...]
     dtype: str | tuple[str, ...]
     value_range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no tensor can be."""
+        if problems := [*_wrong_axes(self.axes), *_wrong_dtypes(self.dtype), *_wrong_range(self.value_range)]:
+            raise ValueError(f"TensorContract: {'; '.join(problems)}")
 
     @property
     def rank(self) -> int:
@@ -154,6 +178,43 @@ class TensorContract:
     def __str__(self) -> str:
         text = f"{'|'.join(self.dtypes)}[{', '.join(map(str, self.axes))}]"
         return text if self.value_range is None else f"{text} in {interval(*self.value_range)}"
+
+
+def _wrong_axes(axes: Any) -> list[str]:
+    if not isinstance(axes, tuple) or not all(isinstance(axis, Axis) for axis in axes):
+        return [f"axes: found {axes!r}, expected a tuple of Axis"]
+    names = [axis.name for axis in axes]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return [f"axes: found {', '.join(twice)} more than once, expected each axis once"] if twice else []
+
+
+def _wrong_dtypes(dtype: Any) -> list[str]:
+    names = dtype if isinstance(dtype, tuple) and dtype else (dtype,)
+    if all(isinstance(name, str) and _is_dtype(name) for name in names):
+        return []
+    return [f"dtype: found {dtype!r}, expected a dtype's whole name, as 'uint8', or a tuple of some"]
+
+
+def _wrong_range(value_range: Any) -> list[str]:
+    try:
+        low, high = (0, 0) if value_range is None else value_range
+        in_order = bool(low <= high)  # not of NaN
+    except (TypeError, ValueError):  # no pair, or none of numbers
+        in_order = False
+    return [] if in_order else [f"value_range: found {value_range!r}, expected (lowest, highest), or None: any"]
+
+
+_OF_OTHERS = re.compile(r"bfloat16|string|float[468]_e\w+|u?int[1-7]")
+"""Dtypes that TensorFlow has beside those of NumPy."""
+
+
+@lru_cache(maxsize=64)
+def _is_dtype(name: str) -> bool:
+    """Whether a dtype is called so, and not only understood by NumPy, which takes `u` for one too."""
+    try:
+        return _OF_OTHERS.fullmatch(name) is not None or np.dtype(name).name == name
+    except (TypeError, ValueError, SyntaxError):
+        return False
 
 
 def interval(low: float, high: float) -> str:

@@ -66,6 +66,11 @@ class RecipeError(NhwcError):
         self.where = where
         self.problems = problems
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Each problem with where it is, as another error can list it."""
+        return tuple(f"{self.where}: {problem}" for problem in self.problems)
+
     def __str__(self) -> str:
         return "\n".join([f"{self.where}:", *(f"  {problem}" for problem in self.problems)])
 

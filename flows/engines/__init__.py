@@ -16,6 +16,7 @@ from nhwc.flows.engines.processes import Processes
 from nhwc.flows.engines.protocol import Engine, EngineName
 from nhwc.flows.engines.threads import Threads
 from nhwc.flows.parallel import THREADS, beside
+from nhwc.validators.argument import named, shown, wrong_number
 from nhwc.validators.errors import RecipeError
 
 __all__ = ["Engine", "EngineName", "EngineOptions", "open_engine"]
@@ -57,8 +58,8 @@ class EngineOptions:
         problems = []
         if (package := _NEEDS.get(self.name)) and find_spec(package) is None:
             problems.append(f"engine: found {self.name}, which is not installed: pip install 'nhwc[{self.name}]'")
-        if self.workers is not None and self.workers < 1:
-            problems.append(f"workers: found {self.workers}, expected at least 1")
+        address = None if isinstance(self.address, str | None) else f"found {shown(self.address)}, expected text"
+        problems += named(workers=wrong_number(self.workers, least=1, optional=True), address=address)
         if self.workers is not None and self.name == "threads":
             problems.append("workers: found beside threads, of which each core has one: leave it out, or use processes")
         if self.address is not None and self.name not in _NEEDS:

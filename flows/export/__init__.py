@@ -17,11 +17,14 @@ from nhwc.flows.export.parquet import Parquet
 from nhwc.flows.export.place import is_whole, workplace
 from nhwc.flows.export.samples import encoded_samples
 from nhwc.flows.export.webdataset import WebDataset
+from nhwc.flows.places import writes_into
+from nhwc.flows.recipe import recorded_source
 from nhwc.flows.steps import Progress, no_progress
 from nhwc.flows.verify import verify
 from nhwc.pipelines.checksums import CHECKSUMS, sha256_of
 from nhwc.pipelines.remote import is_url
 from nhwc.pipelines.version import Version
+from nhwc.validators.argument import PATH, wrong_place
 from nhwc.validators.errors import MachineError, RecipeError
 from nhwc.validators.splits import SPLITS
 
@@ -50,7 +53,9 @@ class Asked:
         problems = []
         if self.to not in FORMS:
             problems.append(f"to: found {self.to!r}, expected one of {', '.join(FORMS)}")
-        if is_url(self.out):
+        if wrong := wrong_place(self.out, expected=PATH):
+            problems.append(f"out: {wrong}")
+        elif is_url(self.out):
             problems.append(f"out: found {self.out}, expected a folder on this machine: export there, then copy it")
         elif self.folder.name in ("", ".."):
             problems.append(f"out: found {str(self.out)!r}, expected a folder that is not there yet")
@@ -95,9 +100,9 @@ def export(dataset: str | Path, *, to: str, out: str | Path, file_format: str | 
     Args:
         dataset: the folder or URL (s3://...) of a dataset (its latest version), or of one version.
         to: tfds, tfrecord, webdataset, parquet, npz or folder: see `docs/exports.md`.
-        out: a folder that is not there yet; it appears when it is whole. Where an export was killed, the next one to
-            the same folder goes on with what is finished. Where the same version was exported so already, nothing is
-            done.
+        out: a folder that is not there yet, in neither the dataset nor its source; it appears when it is whole. Where
+            an export was killed, the next one to the same folder goes on with what is finished. Where the same version
+            was exported so already, nothing is done.
         file_format: of tfds: `tfrecord` (where None is given), which TFDS reads `as_dataset`, or `array_record`, which
             it reads `as_data_source`.
 
@@ -118,9 +123,9 @@ def run_export(dataset: str | Path, asked: Asked, *, progress: Progress = no_pro
     try:
         version = Version.open(dataset)
     except RecipeError as error:
-        problems = [*error.problems, *problems]
-    if version is not None and asked.folder.resolve().is_relative_to(version.dataset.resolve()):
-        problems.append(f"out: found {asked.out}, which lies in the dataset: name a place outside of it")
+        problems = [*error.lines, *problems]
+    if version is not None and wrong_place(asked.out) is None:
+        problems += _out_of_place(version, asked)
     if version is None or problems:
         raise RecipeError("nhwc.export", tuple(problems))
     # a damaged manifest would give wrong labels; the pixels are looked at one by one later
@@ -132,6 +137,17 @@ def run_export(dataset: str | Path, asked: Asked, *, progress: Progress = no_pro
         return _exported(version, form, asked, progress)
     except OSError as error:
         raise MachineError.of(error, asked.out) from error
+
+
+def _out_of_place(version: Version, asked: Asked) -> list[str]:
+    """That an export would lie in the dataset, or among the images that it is made of."""
+    if asked.folder.resolve().is_relative_to(version.dataset.resolve()):
+        return [f"out: found {asked.out}, which lies in the dataset: name a place outside of it"]
+    source, out = recorded_source(version), asked.folder.absolute()
+    if source is None or not writes_into(source, to=out.parent, dataset=out.name):
+        return []
+    found = f"out: found {asked.out}, but it and the dataset's source {source} lie in one another"
+    return [f"{found}: nothing is ever written into the source"]
 
 
 def _content(version: Version) -> Content:

@@ -193,7 +193,7 @@ def test_a_script_without_a_guard_is_not_run_again(recipe: Recipe, tmp_path: Pat
     ("options", "problem"),
     [
         ({"engine": "spark"}, r"engine: found 'spark', expected one of threads, processes, dask, ray"),
-        ({"engine": "processes", "workers": 0}, r"workers: found 0, expected at least 1"),
+        ({"engine": "processes", "workers": 0}, r"workers: found 0, expected a whole number, at least 1"),
         ({"workers": 2}, r"workers: found beside threads"),
         ({"engine": "processes", "address": "tcp://x:1"}, r"address: found beside processes"),
         ({"engine": "dask", "address": "tcp://x:1", "workers": 2}, r"workers: found beside an address"),

@@ -36,6 +36,7 @@ from nhwc.flows.export import FORMS, export
 from nhwc.flows.export.names import folder_names
 from nhwc.flows.export.place import Workplace
 from nhwc.flows.export.tfrecord import record_writer
+from nhwc.flows.places import place_beside
 from nhwc.flows.recipe import parse_recipe
 from nhwc.pipelines.version import Version
 
@@ -579,6 +580,39 @@ def test_all_that_is_wrong_with_a_call_is_told(version: Version, tmp_path: Path,
     assert "file_format: found 'tfrecord' beside npz, expected it of tfds only" in str(refused.value)
     with pytest.raises(nhwc.RecipeError, match=r"out: found '\.', expected a folder that is not there yet"):
         export(version.dataset, to="npz", out=".")
+
+
+@pytest.mark.parametrize("out", ["photos/out", "photos/cat/out", "link/out", "photos", "within"])
+def test_an_export_is_never_among_the_images_of_its_source(version: Version, tmp_path: Path, out: str) -> None:
+    """The next ingest would take it for a class."""
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("photos")
+    (tmp_path / "within").symlink_to("photos/cat")
+    with pytest.raises(
+        nhwc.RecipeError, match=rf"out: found \S*/{out}, but it and the dataset's source \S*/photos lie "
+    ):
+        export(version.dataset, to="folder", out=tmp_path / out)
+    assert [tmp_path / "photos" / "cat"] == list((tmp_path / "photos").rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("place", "named", "found"),
+    [
+        ("photos", "datasets/pets", "/w/recipes/photos"),
+        ("../photos", "datasets/pets", "/w/photos"),
+        ("../photos", "../datasets/pets", "/w/recipes/photos"),
+        ("/photos", "datasets/pets", "/photos"),
+        ("/photos", "s3://bucket/pets", "/photos"),
+        ("photos", "../datasets/pets", None),
+        ("photos", "/w/datasets/pets", None),
+        ("photos", "s3://bucket/pets", None),
+        ("s3://bucket/photos", "datasets/pets", None),
+    ],
+)
+def test_the_source_is_found_from_the_dataset(place: str, named: str, found: str | None) -> None:
+    """The folder that a recipe's paths are relative to is not recorded."""
+    dataset = Path("/w/recipes/datasets/pets")
+    assert (None if found is None else Path(found)) == place_beside(dataset, place, named=named)
 
 
 def damage_pixels(version: Version) -> str:

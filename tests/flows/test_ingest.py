@@ -478,3 +478,15 @@ def test_many_small_shards_make_few_steps(
     run_ingest(recipe_for(), step=step)
     assert ["discover", "hash", "decode 1 of 2", "decode 2 of 2", "publish"] == names
     assert expected == tree(recipe_for().dataset_path)
+
+
+def test_a_parquet_file_may_be_a_link(photos: Path, recipe_for: Make) -> None:
+    """As those in a hub's cache are; one to nothing is passed over."""
+    images = [path.read_bytes() for path in sorted(photos.rglob("*.png"))]
+    pl.DataFrame({"image": images, "label": ["cat"] * 10 + ["dog"] * 10}).write_parquet(photos.parent / "blob")
+    (photos.parent / "table").mkdir()
+    (photos.parent / "table" / "train.parquet").symlink_to(photos.parent / "blob")
+    (photos.parent / "table" / "gone.parquet").symlink_to("nowhere")
+    ingested = run_ingest(recipe_for(source={"kind": "parquet", "path": "table"}))
+    assert {"kept"} == set(fates(ingested).values())
+    assert 20 == len(fates(ingested))

@@ -189,6 +189,8 @@ def test_load_image_keeps_sixteen_bits(tmp_path):
         ((5,), {}, "two positive whole numbers"),
         ((5.0, 5), {}, "two positive whole numbers"),
         (100, {}, "target_size: 100"),
+        ((60_000, 60_000), {}, "target_size: rows x cols are 3,600,000,000 pixels, expected at most 100,000,000: ask"),
+        ((10_000, 10_001), {"channels": 1}, "rows x cols are 100,010,000 pixels, expected at most 100,000,000"),
         (None, {"channels": 2}, "channels: 2 is not one of 1, 3, 4"),
         (None, {"method": "cubic"}, "method: 'cubic' is not one of nearest"),
         (None, {"dtype": "int8"}, "dtype: 'int8'"),

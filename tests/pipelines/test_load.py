@@ -365,7 +365,7 @@ def test_a_wrong_argument_says_what_is_allowed(write_version, options, expected)
 
 def test_nothing_published_is_said_with_the_rest(write_version, tmp_path):
     """A folder without a version is one more problem beside the wrong arguments."""
-    with pytest.raises(RecipeError, match="expected a published dataset") as caught:
+    with pytest.raises(RecipeError, match="nowhere: found no such folder, expected a published dataset") as caught:
         load(tmp_path / "nowhere", batch_size=0)
     assert len(caught.value.problems) == 2
     assert "batch_size" in caught.value.problems[1]

@@ -116,7 +116,7 @@ def test_wrong_arguments_come_all_at_once(write_version, tmp_path):
     folder = write_version(6).folder
     with pytest.raises(RecipeError, match=r"(?s)nhwc.load_records.*batch_size: found 0.*split: found 'dev'"):
         load_records(folder, batch_size=0, split="dev")
-    with pytest.raises(RecipeError, match=r"(?s)nhwc.load_records.*no such folder.*batch_size: found 0"):
+    with pytest.raises(RecipeError, match=r"(?s)nhwc.load_records.*/none: found no such folder.*batch_size: found 0"):
         load_records(tmp_path / "none", batch_size=0)
 
 

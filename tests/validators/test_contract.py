@@ -1,9 +1,11 @@
 """What a tensor must be, said in values, in words and in plain YAML."""
 
 import json
+import re
 from dataclasses import FrozenInstanceError
 
 import pytest
+import tensorflow as tf
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -183,3 +185,61 @@ def test_a_contract_cannot_be_changed():
     """It is a value that stages share."""
     with pytest.raises(FrozenInstanceError, match="dtype"):
         IMAGE.dtype = "float32"
+
+
+ROWS = Axis("rows", 4)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Axis(""), "Axis: name: found '', expected text, as 'rows'"),
+        (lambda: Axis(3), "Axis: name: found 3, expected text"),
+        (lambda: Axis("rows", -1), "Axis: size: found -1, expected a whole number, a tuple of some, or None: any"),
+        (lambda: Axis("rows", "x"), "Axis: size: found 'x', expected a whole number"),
+        (lambda: Axis("rows", 2.0), "Axis: size: found 2.0, expected a whole number"),
+        (lambda: Axis("rows", True), "Axis: size: found True, expected a whole number"),
+        (lambda: Axis("rows", ()), "Axis: size: found (), expected a whole number"),
+        (lambda: Axis("rows", (1, -3)), "Axis: size: found (1, -3), expected a whole number"),
+        (lambda: Axis(None, "x"), "Axis: name: found None, expected text, as 'rows'; size: found 'x', expected"),
+        (
+            lambda: TensorContract(axes=[ROWS], dtype="uint8"),
+            "axes: found [Axis(name='rows', size=4)], expected a tuple",
+        ),
+        (lambda: TensorContract(axes=("rows",), dtype="uint8"), "axes: found ('rows',), expected a tuple of Axis"),
+        (lambda: TensorContract(axes=(ROWS, ROWS), dtype="uint8"), "axes: found rows more than once, expected each"),
+        (lambda: IMAGE.batched(2).batched(2), "axes: found samples more than once, expected each axis once"),
+        (lambda: TensorContract(axes=(), dtype="u"), "dtype: found 'u', expected a dtype's whole name, as 'uint8'"),
+        (lambda: TensorContract(axes=(), dtype="u1"), "dtype: found 'u1', expected a dtype's whole name"),
+        (lambda: TensorContract(axes=(), dtype="uint7x"), "dtype: found 'uint7x', expected a dtype's whole name"),
+        (lambda: TensorContract(axes=(), dtype=()), "dtype: found (), expected a dtype's whole name"),
+        (lambda: TensorContract(axes=(), dtype=None), "dtype: found None, expected a dtype's whole name"),
+        (lambda: TensorContract(axes=(), dtype=("uint8", "")), "dtype: found ('uint8', ''), expected a dtype's"),
+        (lambda: TensorContract(axes=(), dtype="int8", value_range=(5, 1)), "value_range: found (5, 1), expected (low"),
+        (lambda: TensorContract(axes=(), dtype="int8", value_range=(5,)), "value_range: found (5,), expected (lowest"),
+        (lambda: TensorContract(axes=(), dtype="int8", value_range=5), "value_range: found 5, expected (lowest"),
+        (lambda: TensorContract(axes=(), dtype="int8", value_range=(0, float("nan"))), "value_range: found (0, nan)"),
+        (lambda: TensorContract(axes=(), dtype="int8", value_range=(0, "x")), "value_range: found (0, 'x'), expected"),
+    ],
+)
+def test_what_no_tensor_can_be_is_no_contract(make, message):
+    """Told when it is written, not when nothing passes it."""
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make()
+
+
+def test_all_that_is_wrong_with_a_contract_is_told_at_once():
+    """In one line."""
+    with pytest.raises(ValueError, match=r"^TensorContract: axes: .*; dtype: .*; value_range: .*$"):
+        TensorContract(axes=(ROWS, ROWS), dtype="u", value_range=(5, 1))
+
+
+NUMBERS = {
+    one.name for one in vars(tf.dtypes).values() if isinstance(one, tf.DType) and (one.is_integer or one.is_floating)
+}
+
+
+@pytest.mark.parametrize("name", sorted(NUMBERS))
+def test_every_dtype_of_tensorflow_has_its_name(name):
+    """What an element_spec can say, a contract can."""
+    assert name == TensorContract(axes=(), dtype=name).dtype
