@@ -65,7 +65,8 @@ def judge_and_publish(draft: Draft, condition: Condition, made: int, gate: GateO
     """Publish the draft if its budget and the gate allow it, and anything changed."""
     check_manifest(draft.manifest).require()
     dataset, remote = draft.recipe.dataset_path, draft.recipe.remote
-    verdict = draft.recipe.checks.budget(draft.manifest)
+    before = None if condition.before is None else condition.before.facts
+    verdict = draft.recipe.checks.budget(draft.manifest, before)
     if gate is not None and verdict.passed:
         verdict = _judged(draft, gate)[1]
     ingested = partial(Ingested, verdict=verdict, manifest=draft.manifest, findings=draft.findings, made=made)

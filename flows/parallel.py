@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -13,11 +12,13 @@ from functools import partial
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
+from nhwc.pipelines.cores import CORES
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Given_co = TypeVar("Given_co", covariant=True)
 
-THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+THREADS = CORES
 
 _LOOK_S = 0.02
 """Seconds between two looks at work that is done elsewhere, pieces of which take seconds."""

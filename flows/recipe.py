@@ -144,10 +144,16 @@ class CheckRecipe(Part):
     contract: PathText | None = None
     file: PathText | None = None
 
-    def budget(self, manifest: pl.DataFrame) -> Verdict:
-        """Whether no more of a manifest is quarantined than may be, as `rules` weigh it; nothing kept refuses."""
+    def budget(self, manifest: pl.DataFrame, before: pl.DataFrame | None = None) -> Verdict:
+        """Whether no more of a manifest is quarantined than may be, as `rules` weigh it; nothing kept refuses.
+
+        What only the version before has, since a file of the source is damaged, counts too.
+        """
         found = check_budget(
-            manifest, bad_fraction=self.bad_fraction, bad_fraction_per_class=self.bad_fraction_per_class
+            manifest,
+            bad_fraction=self.bad_fraction,
+            bad_fraction_per_class=self.bad_fraction_per_class,
+            before=before,
         )
         always: dict[Code, Level] = {Code.NOTHING_KEPT: "refuse"}
         return judge(found.violations, {**self.rules, **always}, found.figures)

@@ -10,7 +10,6 @@ in Python, nor for each element in tf.data.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ import tensorflow as tf
 from nhwc.pipelines.background import Calls
 from nhwc.pipelines.batch import BatchOptions, Epochs
 from nhwc.pipelines.called import called_for_each, given, made_of_each
+from nhwc.pipelines.cores import CORES
 from nhwc.pipelines.finish import finished
 from nhwc.pipelines.in_place import in_place
 from nhwc.pipelines.memory import Memory
@@ -45,13 +45,13 @@ BLOCK_STEPS = 64
 READY_BATCHES = 2
 """Batches that wait for the consumer. Those that wait are part of an iterator's checkpoint."""
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
 COPYING_THREADS = max(1, min(2, CORES - 1))
 """Blocks copied at a time. A core is left to the consumer: memory is as fast as one thread or two copy from it."""
 
 DECODING_THREADS = min(CORES, 16)
-"""Blocks decoded at a time, where shards hold files."""
+"""Blocks decoded at a time, where shards hold files, as long as they do not take more than DECODED_BYTES."""
+
+DECODED_BYTES = 2**30
 
 Call = Callable[[np.int64], Any]
 
@@ -209,7 +209,8 @@ class _Blocks:
         # what is looked at comes a batch at a time, so that none is refused for what another holds
         self.steps = 1 if plan.looked_at else min(plan.dealing.steps, BLOCK_STEPS, max(1, BLOCK_BYTES // batch_bytes))
         """How many steps a block holds, but for the last of an epoch."""
-        self.threads = COPYING_THREADS if plan.decoding is None else DECODING_THREADS
+        decoding = max(COPYING_THREADS, min(DECODING_THREADS, DECODED_BYTES // (self.steps * batch_bytes)))
+        self.threads = COPYING_THREADS if plan.decoding is None else decoding
         """How many are made at once."""
         # two more: the consumer's, and one on its way back
         self._memory = Memory(size=self.steps * batch_bytes, kept=self.threads + READY_BATCHES + 2)

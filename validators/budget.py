@@ -8,17 +8,23 @@ from nhwc.validators.verdict import Verdict
 from nhwc.validators.violation import Code, Violation
 
 
-def check_budget(manifest: pl.DataFrame, *, bad_fraction: float, bad_fraction_per_class: float) -> Verdict:
+def check_budget(
+    manifest: pl.DataFrame, *, bad_fraction: float, bad_fraction_per_class: float, before: pl.DataFrame | None = None
+) -> Verdict:
     """Hold a manifest against its budget.
 
     Args:
         manifest: columns as in `manifest.COLUMNS`; skipped rows do not count.
         bad_fraction: the largest share of the discovered images that may be quarantined, 0 to 1.
         bad_fraction_per_class: the same for each class.
+        before: the manifest of the version before. What it kept and a damaged file of the source now hides counts as
+            quarantined, since one row says of such a file that it is damaged, however much it held.
 
     The verdict's figures are the counts of discovered images, kept and quarantined.
     """
     images = manifest.filter(pl.col("status") != "skipped").select("label", bad=pl.col("status") == "quarantined")
+    hidden = images.clear() if before is None else _hidden(manifest, before)
+    images = pl.concat([images, hidden])
     bad = int(images["bad"].sum())
     figures = {"images": images.height, "kept": images.height - bad, "quarantined": bad}
     violations = []
@@ -28,7 +34,7 @@ def check_budget(manifest: pl.DataFrame, *, bad_fraction: float, bad_fraction_pe
         nothing = _violation(Code.NOTHING_KEPT, aspect="kept", expected="at least one sample", found=found, hint=hint)
         violations.append(nothing)
     elif bad / images.height > bad_fraction:
-        violations.append(_share(Code.OVER_BUDGET, "all", bad, images.height, bad_fraction))
+        violations.append(_share(Code.OVER_BUDGET, "all", bad, images.height, bad_fraction, hidden.height))
     classes = (
         images.drop_nulls("label").group_by("label").agg(pl.col("bad").sum(), pl.len().alias("count")).sort("label")
     )
@@ -39,9 +45,26 @@ def check_budget(manifest: pl.DataFrame, *, bad_fraction: float, bad_fraction_pe
     return Verdict(violations=tuple(violations), figures=figures)
 
 
-def _share(code: Code, aspect: str, bad: int, count: int, allowed: float) -> Violation:
+def _hidden(manifest: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+    """label and bad of what was kept, is gone, and lay in a file that is damaged: label, and bad, which is true.
+
+    A tar's samples are called `file/name`, a record `file@where`, and the members of an archive that is the source by
+    their own names, the archive itself `./file`.
+    """
+    damaged = manifest.filter(status="quarantined", code=str(Code.DAMAGED_SOURCE))["path"].to_list()
+    starts = {start for path in damaged for start in (f"{path}/", f"{path.partition('@')[0]}@")}
+    inside = [pl.lit(any(path.startswith("./") for path in damaged)), *map(pl.col("path").str.starts_with, starts)]
+    gone = before.filter(status="kept").join(manifest, on="path", how="anti").join(manifest, on="sha256", how="anti")
+    return gone.filter(pl.any_horizontal(inside)).select("label", bad=pl.lit(True))
+
+
+def _share(code: Code, aspect: str, bad: int, count: int, allowed: float, hidden: int = 0) -> Violation:
     found = f"{bad} of {count} images quarantined ({bad / count:.1%})"
-    return _violation(code, aspect=aspect, expected=f"at most {allowed:.1%}", found=found)
+    hint = ""
+    if hidden:
+        found += f", {hidden} of them in damaged files of the source, which the version before has"
+        hint = "fetch the damaged files again, or take them out of the source"
+    return _violation(code, aspect=aspect, expected=f"at most {allowed:.1%}", found=found, hint=hint)
 
 
 def _violation(code: Code, *, aspect: str, expected: str, found: str, hint: str = "") -> Violation:

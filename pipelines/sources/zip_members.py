@@ -132,7 +132,7 @@ def _misplaced(infos: list[zipfile.ZipInfo], directory: int) -> Iterable[tuple[i
     """
     order = sorted(range(len(infos)), key=lambda place: infos[place].header_offset)
     begins = [infos[place].header_offset for place in order]
-    for place, next_begins in zip(order, [*begins[1:], directory], strict=True):
+    for place, next_begins in zip(order, [*begins, directory][1:], strict=True):
         info = infos[place]
         ends = info.header_offset + _LOCAL.size + len(info.orig_filename) + info.compress_size
         if info.header_offset < 0 or ends > directory:

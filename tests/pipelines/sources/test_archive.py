@@ -337,6 +337,15 @@ def test_what_is_no_archive_is_one_message(tmp_path: Path, content: bytes, messa
         archive(tmp_path / "a.zip").discover()
 
 
+def test_an_empty_zip_has_nothing(tmp_path: Path, nhwc_command: Run) -> None:
+    """As an empty folder has, said in one line."""
+    zipfile.ZipFile(tmp_path / "a.zip", "w").close()
+    assert archive(tmp_path / "a.zip").discover().entries == ()
+    status, said, told = nhwc_command("inspect", str(tmp_path / "a.zip"))
+    assert "Traceback" not in said + told
+    assert status in (0, 1), told
+
+
 def test_a_packed_tar_is_unpacked_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No bomb and no small disk is filled."""
     path = write_tar(tmp_path / "a.tgz", [("cat/a.png", PNG + bytes(1 << 22))], "w:gz")

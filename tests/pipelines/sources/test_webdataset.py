@@ -249,3 +249,19 @@ def test_labels_that_are_no_whole_numbers_are_names(tmp_path: Path) -> None:
     members = [("1.png", PNG), ("1.json", json.dumps({"label": "07"}).encode())]
     path = write_tar(tmp_path / "a.tar", [*members, ("2.png", PNG), ("2.json", b'{"label": 1}')])
     assert not source(path, label="json:label").discover().numbered
+
+
+def test_a_cut_tar_does_not_replace_what_was_published(photos: Path, tmp_path: Path, ingest_source: Ingest) -> None:
+    """It is one damaged file, and hides as many samples as it held; taken out of the source, it hides nothing."""
+    folder = shards(photos, tmp_path / "tars", LABELS["cls"])
+    few = {"checks": {"bad_fraction": 0.2, "bad_fraction_per_class": 1.0}}
+    asked = {"kind": "webdataset", "path": str(folder)}
+    assert ingest_source(asked, **few).outcome == "published"
+    tar = min(folder.glob("*.tar"))
+    tar.write_bytes(tar.read_bytes()[:700])
+    refused = ingest_source(asked, **few)
+    assert refused.outcome == "refused"
+    (violation,) = refused.verdict.violations
+    assert violation.found.endswith("4 of them in damaged files of the source, which the version before has")
+    tar.unlink()
+    assert ingest_source(asked, **few).outcome == "published"
