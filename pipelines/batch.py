@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -195,10 +196,9 @@ class Epochs:
     """
 
     def __init__(self, samples: int, steps: int, options: BatchOptions) -> None:
-        self._samples, self._steps, self._options = samples, steps, options
-        self._next = options.start_batch
+        self._steps, self._next = steps, options.start_batch
         self._lock, self._making = threading.Lock(), threading.Lock()
-        self._orders: dict[int, Array] = {}
+        self._order = lru_cache(maxsize=_ORDERS)(partial(_order, samples, options))
 
     def hand_out(self) -> int:
         """Where the next iteration starts, as a batch's number counted from the start of training."""
@@ -220,16 +220,11 @@ class Epochs:
     def order(self, epoch: int) -> Array:
         """Of an epoch by its number: the samples, int64[samples]."""
         with self._making:  # once, whoever asks first
-            if epoch not in self._orders:
-                if len(self._orders) == _ORDERS:
-                    del self._orders[next(iter(self._orders))]
-                self._orders[epoch] = self._order(epoch)
-            return self._orders[epoch]
+            return self._order(epoch)
 
-    def _order(self, epoch: int) -> Array:
-        if self._options.shuffle:
-            return epoch_order(self._samples, self._options.seed, epoch)
-        return np.arange(self._samples)
+
+def _order(samples: int, options: BatchOptions, epoch: int) -> Array:
+    return epoch_order(samples, options.seed, epoch) if options.shuffle else np.arange(samples)
 
 
 def epoch_order(samples: int, seed: int, epoch: int) -> Array:

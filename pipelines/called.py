@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,11 +41,10 @@ def called_for_each(
     """
     called = _called(call)
     function = _function(lambda number: given(called, number, spec))
-    how: dict[str, Any] = {"use_inter_op_parallelism": False}
-    operation = tf.raw_ops.MapDataset
+    operation = partial(tf.raw_ops.MapDataset, use_inter_op_parallelism=False)
     if threads > 1:
-        calls = tf.constant(threads, tf.int64)
-        operation, how = tf.raw_ops.ParallelMapDatasetV2, {"num_parallel_calls": calls, "deterministic": "true"}
+        at_once = tf.constant(threads, tf.int64)
+        operation = partial(tf.raw_ops.ParallelMapDatasetV2, num_parallel_calls=at_once, deterministic="true")
     variant = operation(
         input_dataset=tf.data.experimental.to_variant(numbers),
         f=function,
@@ -52,7 +52,6 @@ def called_for_each(
         output_shapes=[one.shape for one in spec],
         other_arguments=[],
         preserve_cardinality=True,
-        **how,
     )
     return _dataset(variant, tuple(spec), needs=(numbers, function, call))
 

@@ -21,6 +21,12 @@ ToDtype = Callable[[Array, str], Array]
 New = Callable[[tuple[int, ...], str], Array]
 """From (shape, dtype): an array to be written into, C-contiguous, whatever it holds."""
 
+
+def by_numpy(images: Array, dtype: str) -> Array:
+    """A ToDtype."""
+    return images.astype(dtype)
+
+
 Scale = Literal["none", "unit", "signed", "standard"]
 SCALES: tuple[str, ...] = get_args(Scale)
 
@@ -141,19 +147,16 @@ class Cast:
             images.reshape(lines), rows, shifts, 1 / spreads.astype(np.float64), into.reshape(lines), places
         )
 
-    def on_host(self, images: Array, new: New = np.empty, to_dtype: ToDtype | None = None) -> Array:
+    def on_host(self, images: Array, new: New = np.empty, to_dtype: ToDtype = by_numpy) -> Array:
         """A call without TensorFlow: (samples, rows, cols, channels), C-contiguous, to an array of the dtype.
 
-        The very array, where nothing changes. `new` makes the array for what is computed in float32; without `to_dtype`
-        NumPy makes the dtype of that.
+        The very array, where nothing changes. `new` makes the array for what is computed in float32.
         """
         if self.spread is not None:
             floats, every = new(images.shape, "float32"), np.arange(len(images))
             self.write(images, every, floats, every)
             images = floats
-        if to_dtype is not None and images.dtype != self.dtype:
-            return to_dtype(images, self.dtype)
-        return images.astype(self.dtype, copy=False)
+        return images if images.dtype == self.dtype else to_dtype(images, self.dtype)
 
 
 def make_cast(

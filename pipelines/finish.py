@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nhwc.pipelines.batch import put_channels_first
-from nhwc.pipelines.cast import New, ToDtype
+from nhwc.pipelines.cast import New, ToDtype, by_numpy
 from nhwc.pipelines.plan import Plan
 from nhwc.pipelines.stopwatch import timed
 from nhwc.validators.array import check_array
@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 
 
 def finished(
-    plan: Plan, images: Array, names: Callable[[], Sequence[str]], *, new: New, to_dtype: ToDtype | None = None
+    plan: Plan, images: Array, names: Callable[[], Sequence[str]], *, new: New, to_dtype: ToDtype = by_numpy
 ) -> Array:
     """Held against the contract where the dtype does not settle it, cast, their axes in the order asked for.
 
@@ -34,8 +34,8 @@ def finished(
     """
     if plan.looked_at:
         timed(plan.stopwatch, "check", _look)(plan.contracts["load"], images, names)
-    if plan.cast_left is not None:
-        images = timed(plan.stopwatch, "cast", plan.cast_left.on_host)(images, new, to_dtype)
+    if (left := plan.cast_left) is not None:
+        images = timed(plan.stopwatch, "cast", left.on_host)(images, new, to_dtype)
     if plan.options.channels_first:
         images = timed(plan.stopwatch, "batch", put_channels_first)(images, new)
     return images

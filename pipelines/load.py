@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import tensorflow as tf
 from nhwc.pipelines.background import Calls
 from nhwc.pipelines.batch import BatchOptions, Epochs
 from nhwc.pipelines.called import called_for_each, given, made_of_each
+from nhwc.pipelines.cast import by_numpy
 from nhwc.pipelines.cores import CORES
 from nhwc.pipelines.finish import finished
 from nhwc.pipelines.in_place import in_place
@@ -156,28 +158,32 @@ def _gathered(plan: Plan) -> tf.data.Dataset:
     dealing = plan.dealing
     epochs = Epochs(plan.samples.height, dealing.steps, plan.options)
     blocks = _Blocks(plan, epochs)
-    number, sizes_of_all = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
+    number, numbers = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
 
     def hand_out(zero: np.int64) -> tuple[np.int64]:
         return (np.int64(epochs.hand_out()),)
 
-    def begin(start: np.int64) -> tuple[np.int64, np.int64, Array]:
+    def begin(start: np.int64) -> tuple[np.int64, np.int64]:
         epochs.go_on(int(start))
-        return start, np.int64(epochs.end(int(start))), dealing.sizes(int(start) % dealing.steps)
+        return start, np.int64(epochs.end(int(start)))
 
-    def one_epoch(start: tf.Tensor, begin: Call, block: Call) -> tf.data.Dataset:
-        first, end, sizes = given(begin, start, [number, number, sizes_of_all])
+    def sizes(start: np.int64) -> tuple[Array]:
+        return (dealing.sizes(int(start) % dealing.steps),)
+
+    def one_epoch(start: tf.Tensor, begin: Call, sizes: Call, block: Call) -> tf.data.Dataset:
+        first, end = given(begin, start, [number, number])
         firsts = tf.data.Dataset.range(first, end, blocks.steps)
         batches = called_for_each(firsts, block, blocks.spec, threads=blocks.threads)
         if blocks.steps > 1:  # cut by TensorFlow: not one call for each
             static = dealing.static_size
-            batches = batches.rebatch(static or sizes, drop_remainder=static is not None)
+            each = given(sizes, start, [numbers])[0] if static is None else static
+            batches = batches.rebatch(each, drop_remainder=static is not None)
         return batches.prefetch(READY_BATCHES)
 
     # `hand_out` is called once an iteration. What it gave is in an iterator's checkpoint; `one_epoch` runs again when
     # that is restored, and so tells `epochs` of it.
     starts = called_for_each(tf.data.Dataset.from_tensors(np.int64(0)), hand_out, [number])
-    dataset = made_of_each(starts, one_epoch, (begin, blocks))
+    dataset = made_of_each(starts, one_epoch, (begin, sizes, blocks))
     if plan.options.start_batch % dealing.steps == 0:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(dealing.steps))
     return dataset
@@ -216,7 +222,10 @@ class _Blocks:
         self._memory = Memory(size=self.steps * batch_bytes, kept=self.threads + READY_BATCHES + 2)
         self._gather = plan.gather(self._memory.array)
         self._labels = plan.labels
-        self._ids = plan.samples["sample_id"].cast(pl.Binary).to_arrow()
+
+    @cached_property
+    def _ids(self) -> pa.Array:
+        return self._plan.samples["sample_id"].cast(pl.Binary).to_arrow()
 
     @property
     def spec(self) -> tuple[tf.TensorSpec, ...]:
@@ -252,7 +261,7 @@ class _Blocks:
 def _to_dtype(images: Array, dtype: str) -> Array:
     """By TensorFlow, which takes a quarter of NumPy's time to float16."""
     if not tf.executing_eagerly():  # it was turned off for the whole process
-        return images.astype(dtype)
+        return by_numpy(images, dtype)
     with tf.device("CPU:0"):
         aligned = images.ctypes.data % ALIGNMENT == 0  # else TensorFlow would end the process
         tensor = tf.experimental.dlpack.from_dlpack(images.__dlpack__()) if aligned else tf.constant(images)

@@ -23,8 +23,10 @@ def check_budget(
     The verdict's figures are the counts of discovered images, kept and quarantined.
     """
     images = manifest.filter(pl.col("status") != "skipped").select("label", bad=pl.col("status") == "quarantined")
-    hidden = images.clear() if before is None else _hidden(manifest, before)
-    images = pl.concat([images, hidden])
+    hidden = 0
+    if before is not None and (damaged := _damaged(manifest)):
+        lost = _hidden(manifest, before, damaged)
+        images, hidden = pl.concat([images, lost]), lost.height
     bad = int(images["bad"].sum())
     figures = {"images": images.height, "kept": images.height - bad, "quarantined": bad}
     violations = []
@@ -34,7 +36,7 @@ def check_budget(
         nothing = _violation(Code.NOTHING_KEPT, aspect="kept", expected="at least one sample", found=found, hint=hint)
         violations.append(nothing)
     elif bad / images.height > bad_fraction:
-        violations.append(_share(Code.OVER_BUDGET, "all", bad, images.height, bad_fraction, hidden.height))
+        violations.append(_share(Code.OVER_BUDGET, "all", bad, images.height, bad_fraction, hidden))
     classes = (
         images.drop_nulls("label").group_by("label").agg(pl.col("bad").sum(), pl.len().alias("count")).sort("label")
     )
@@ -45,13 +47,17 @@ def check_budget(
     return Verdict(violations=tuple(violations), figures=figures)
 
 
-def _hidden(manifest: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
-    """label and bad of what was kept, is gone, and lay in a file that is damaged: label, and bad, which is true.
+def _damaged(manifest: pl.DataFrame) -> list[str]:
+    """The paths that stand for damaged files of the source."""
+    return manifest.filter(status="quarantined", code=str(Code.DAMAGED_SOURCE))["path"].to_list()
+
+
+def _hidden(manifest: pl.DataFrame, before: pl.DataFrame, damaged: list[str]) -> pl.DataFrame:
+    """What was kept, is gone, and lay in a file that is damaged: its label, and bad, which is true.
 
     A tar's samples are called `file/name`, a record `file@where`, and the members of an archive that is the source by
     their own names, the archive itself `./file`.
     """
-    damaged = manifest.filter(status="quarantined", code=str(Code.DAMAGED_SOURCE))["path"].to_list()
     starts = {start for path in damaged for start in (f"{path}/", f"{path.partition('@')[0]}@")}
     inside = [pl.lit(any(path.startswith("./") for path in damaged)), *map(pl.col("path").str.starts_with, starts)]
     gone = before.filter(status="kept").join(manifest, on="path", how="anti").join(manifest, on="sha256", how="anti")

@@ -79,36 +79,40 @@ def _separator(file: Path) -> str:
 
 def _read_text(file: Path, columns: Mapping[str, str], key: str) -> pl.DataFrame:
     """These columns as text, null where a cell says nothing, a path in every row."""
-    table = _scan(file, key)
-    present = table.collect_schema().names()
+    table, suffix = _scan(file, key), file.suffix.lower()
+    _see_columns(table.collect_schema(), file, columns, key)
+    wanted = table.select(pl.col(name).alias(role) for role, name in columns.items())
+    try:
+        text = wanted.with_columns(cs.float().fill_nan(None)).with_columns(pl.all().cast(pl.String)).collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _unreadable(file, key, error) from error
+    if suffix in LINES_OF_JSON and text["label"].str.contains(_MADE_TEXT).any():
+        _see_labels(file, key, columns["label"])
+    says_nothing = pl.when(cs.exclude("path").str.strip_chars() != "").then(cs.exclude("path"))
+    rows = text.with_columns(says_nothing, pl.col("path").replace("", None))
+    rows = rows.with_row_index("line", offset=1 if suffix in (".parquet", *LINES_OF_JSON) else 2)  # after a header
+    rows = rows.filter(~pl.all_horizontal(pl.col(list(columns)).is_null()))
+    lost = rows.filter(pl.col("path").is_null())["line"].to_list()
+    if lost:
+        line = "row" if suffix == ".parquet" else "line"
+        where = f"{line} {lost[0]}" + (f" and {len(lost) - 1} more" if lost[1:] else "")
+        raise RecipeError(key, (f"found no path in {where} of {file}, expected one beside each label",))
+    return rows
+
+
+def _see_columns(schema: pl.Schema, file: Path, columns: Mapping[str, str], key: str) -> None:
+    """Raises RecipeError where a column is missing, stands there twice, or holds what it cannot."""
+    present = schema.names()
     if missing := [name for name in columns.values() if name not in present]:
         found = f"found columns {', '.join(present)} in {file}, expected {', '.join(columns.values())}"
         raise RecipeError(key, (f"{found}: add {', '.join(missing)}",))
     for name in columns.values():
         if f"{name}_duplicated_0" in present:  # as polars calls a second one
             raise RecipeError(key, (f"found column {name} twice in {file}, expected it once",))
-        if (kind := table.collect_schema()[name]).is_nested():
+        if (kind := schema[name]).is_nested():
             raise RecipeError(key, (f"found {kind} in column {name} of {file}, expected text or numbers",))
-    if not (label := table.collect_schema()[columns["label"]]).is_integer() and label not in _LABELS:
+    if not (label := schema[columns["label"]]).is_integer() and label not in _LABELS:
         raise _no_labels(file, key, columns["label"], str(label))
-    wanted = table.select(pl.col(name).alias(role) for role, name in columns.items())
-    try:
-        text = wanted.with_columns(cs.float().fill_nan(None)).with_columns(pl.all().cast(pl.String)).collect()
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise _unreadable(file, key, error) from error
-    is_lines = file.suffix.lower() != ".parquet"
-    has_header = is_lines and file.suffix.lower() not in LINES_OF_JSON
-    if file.suffix.lower() in LINES_OF_JSON and text["label"].str.contains(_MADE_TEXT).any():
-        _see_labels(file, key, columns["label"])
-    says_nothing = pl.when(cs.exclude("path").str.strip_chars() != "").then(cs.exclude("path"))
-    rows = text.with_columns(says_nothing, pl.col("path").replace("", None))
-    rows = rows.with_row_index("line", offset=2 if has_header else 1)
-    rows = rows.filter(~pl.all_horizontal(pl.col(list(columns)).is_null()))
-    lost = rows.filter(pl.col("path").is_null())["line"].to_list()
-    if lost:
-        where = f"{'line' if is_lines else 'row'} {lost[0]}" + (f" and {len(lost) - 1} more" if lost[1:] else "")
-        raise RecipeError(key, (f"found no path in {where} of {file}, expected one beside each label",))
-    return rows
 
 
 _LABELS = (pl.String, pl.Binary, pl.Boolean, pl.Null, pl.Categorical, pl.Enum)
